@@ -1,0 +1,5 @@
+"""``python -m datacurate`` is ``datacurate``."""
+
+from datacurate.cli import main
+
+main()

@@ -1,0 +1,49 @@
+"""The command line: thin over the library, and the only place that speaks.
+
+Nothing here imports torch, numpy or the library's numerical parts before a command that computes
+is called, so that ``datacurate --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from datacurate.cli import console
+
+app = typer.Typer(
+    name="datacurate",
+    help="Find, rank and prune the training images that hurt adversarial robustness, "
+    "and prove what pruning did.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def everywhere(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True)
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error. Works anywhere.")
+    ] = False,
+) -> None:
+    """Options before every command."""
+    if version:
+        from datacurate import __version__
+
+        console.say_out(f"datacurate {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line: errors become one message and an exit code."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    with console.errors_as_exit_codes(debug):
+        app(args=[argument for argument in arguments if argument != "--debug"])

@@ -1,0 +1,79 @@
+"""The one place that prints and exits.
+
+Results go to standard output, everything else (notes, warnings, progress, errors) to standard
+error. Colours and live displays appear only on a terminal and never with ``NO_COLOR``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from datacurate.errors import DatacurateError
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say_out(text: str) -> None:
+    """Print a line of the result."""
+    out.print(escape(text))
+
+
+def note(text: str) -> None:
+    """Print a line about what is going on."""
+    err.print(escape(text), style="dim")
+
+
+def warn(text: str) -> None:
+    """Print a warning."""
+    err.print(f"[bold yellow]warning:[/] {escape(text)}")
+
+
+def print_json(value: Any) -> None:
+    """Print a result as JSON, and nothing but that, on standard output."""
+    sys.stdout.write(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def print_table(table: Table) -> None:
+    """Print a table of the result."""
+    out.print(table)
+
+
+def fail(error: DatacurateError) -> NoReturn:
+    """Print an error and exit with its code."""
+    err.print(f"[bold red]error:[/] {escape(str(error))}")
+    sys.exit(error.exit_code)
+
+
+@contextlib.contextmanager
+def errors_as_exit_codes(debug: bool) -> Iterator[None]:
+    """Turn every error of the block into one message and an exit code; no traceback but on demand."""
+    try:
+        yield
+    except DatacurateError as error:
+        if debug:
+            raise
+        fail(error)
+    except KeyboardInterrupt:
+        err.print("interrupted")
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`); that is no error of ours.
+        sys.stderr.close()
+        sys.exit(0)
+    except Exception as error:
+        if debug:
+            raise
+        err.print(
+            f"[bold red]internal error:[/] {escape(type(error).__name__)}: {escape(str(error))}\n"
+            "  next:     run the command again with --debug and report what it prints"
+        )
+        sys.exit(1)

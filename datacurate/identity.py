@@ -1,0 +1,234 @@
+"""Which images a row number means: the identity of a data set, and whether two of them agree.
+
+Ranks and index lists are arrays of positions. A position means an image only as long as the data
+set is the one it was made for; labels alone cannot tell, for a shuffle within a class leaves them
+equal. So every rank file carries, for each example, a hash of its pixels and a hash of its look.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from datacurate.errors import DataMismatchError
+from datacurate.fingerprints import (
+    U64,
+    content_hashes,
+    label_fingerprint,
+    perceptual_hashes,
+    pixel_fingerprint,
+)
+
+_SHUFFLES = 4  # how often the pairs are shuffled within classes for the comparison
+_COPY_RATIO = 0.5  # a re-encoded copy is at most half as far as shuffled pairs; measured: < 0.1
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a data set is, apart from where it lies.
+
+    Attributes
+    ----------
+    name : str
+        Such as ``"cifar10"``; for a data set of the user's own, its folder's name.
+    split : str
+        ``"train"`` or ``"test"``.
+    class_names : tuple of str
+        Index is the class label.
+    shape : tuple of int
+        Height, width, channels; zeros when made without images.
+    labels : ndarray of int64, shape (N,)
+    label_fingerprint : str
+        See `datacurate.fingerprints.label_fingerprint`.
+    pixel_fingerprint : str
+        See `datacurate.fingerprints.pixel_fingerprint`; empty when made without images.
+    content_hash, perceptual_hash : ndarray of uint64, shape (N,), or None
+        None when made without images.
+    """
+
+    name: str
+    split: str
+    class_names: tuple[str, ...]
+    shape: tuple[int, int, int]
+    labels: npt.NDArray[np.int64]
+    label_fingerprint: str
+    pixel_fingerprint: str
+    content_hash: U64 | None
+    perceptual_hash: U64 | None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+        return len(self.class_names)
+
+
+def identify(
+    name: str,
+    split: str,
+    images: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.int64],
+    class_names: tuple[str, ...],
+) -> Identity:
+    """Return the identity of images of shape (N, H, W, C) with labels of shape (N,)."""
+    height, width, channels = images.shape[1:]
+    return Identity(
+        name=name,
+        split=split,
+        class_names=class_names,
+        shape=(height, width, channels),
+        labels=labels,
+        label_fingerprint=label_fingerprint(labels),
+        pixel_fingerprint=pixel_fingerprint(images),
+        content_hash=content_hashes(images),
+        perceptual_hash=perceptual_hashes(images),
+    )
+
+
+def without_images(
+    name: str, split: str, labels: npt.NDArray[np.int64], class_names: tuple[str, ...]
+) -> Identity:
+    """Return the identity of a data set of which only the labels are known."""
+    fingerprint = label_fingerprint(labels)
+    return Identity(name, split, class_names, (0, 0, 0), labels, fingerprint, "", None, None)
+
+
+class Relation(enum.Enum):
+    """How the data that ranks were made from relates to the data they shall be joined with."""
+
+    SAME = "the same images in the same order"
+    RELABELLED = "the same images in the same order, some with other labels"
+    REENCODED = "a re-encoded copy: the same pictures, other pixels"
+    LABELS_ONLY = "equal labels; the ranks were made without images, so no more can be checked"
+    REORDERED = "the same images in another order"
+    FOREIGN = "other data"
+
+
+@dataclass(frozen=True)
+class Match:
+    """The outcome of `relate`.
+
+    Attributes
+    ----------
+    relation : Relation
+    detail : str
+        One sentence with the figures it rests on.
+    """
+
+    relation: Relation
+    detail: str
+
+    @property
+    def usable(self) -> bool:
+        """Whether position i of one is example i of the other."""
+        return self.relation not in (Relation.REORDERED, Relation.FOREIGN)
+
+    @property
+    def warning(self) -> str | None:
+        """What a user must be told although the join goes on, or None."""
+        if self.relation is Relation.SAME or not self.usable:
+            return None
+        return f"{self.relation.value} ({self.detail})"
+
+
+def relate(ranked: Identity, data: Identity) -> Match:
+    """Decide whether ranks made from one data set may be joined with another.
+
+    Equal content hashes in order decide for, an equal set of them in another order against. Else
+    perceptual hashes are compared position by position, and beside that with the positions
+    shuffled within each class: a copy in another encoding is far closer than a shuffle.
+
+    Parameters
+    ----------
+    ranked : Identity
+        Of the data the ranks or indices were made from.
+    data : Identity
+        Of the data at hand.
+    """
+    if len(ranked) != len(data):
+        return Match(Relation.FOREIGN, f"{len(ranked):,} examples against {len(data):,}")
+    differing = int(np.count_nonzero(ranked.labels != data.labels))
+    if ranked.content_hash is None or data.content_hash is None:
+        if differing:
+            return Match(Relation.FOREIGN, f"{differing:,} of {len(data):,} labels differ")
+        return Match(Relation.LABELS_ONLY, "no image could be compared")
+    if ranked.shape == data.shape and np.array_equal(ranked.content_hash, data.content_hash):
+        if differing:
+            return Match(
+                Relation.RELABELLED, f"{differing:,} of {len(data):,} examples have another label"
+            )
+        return Match(Relation.SAME, f"{len(data):,} content hashes are equal")
+    if np.array_equal(np.sort(ranked.content_hash), np.sort(data.content_hash)):
+        moved = int(np.count_nonzero(ranked.content_hash != data.content_hash))
+        return Match(Relation.REORDERED, f"{moved:,} of {len(data):,} images stand elsewhere")
+    if differing:
+        return Match(Relation.FOREIGN, f"{differing:,} of {len(data):,} labels differ")
+    in_place, shuffled = _perceptual_distances(ranked, data)
+    detail = (
+        f"perceptual hashes differ in {in_place:.1f} of 64 bits in place, "
+        f"{shuffled:.1f} when shuffled within classes"
+    )
+    close = shuffled > 0 and in_place <= _COPY_RATIO * shuffled
+    return Match(Relation.REENCODED if close else Relation.FOREIGN, detail)
+
+
+def require_match(ranked: Identity, data: Identity, what: str) -> Match:
+    """Return the match of two data sets, or refuse to join them.
+
+    Parameters
+    ----------
+    ranked, data : Identity
+        As for `relate`.
+    what : str
+        What was made from `ranked`, such as ``"the ranks in a.ranks.h5"``.
+
+    Raises
+    ------
+    DataMismatchError
+        If positions of one do not mean the examples of the other.
+    """
+    match = relate(ranked, data)
+    if match.usable:
+        return match
+    reordered = match.relation is Relation.REORDERED
+    raise DataMismatchError(
+        f"{what} were not made for this data: {match.relation.value} ({match.detail})",
+        expected=describe(ranked),
+        got=describe(data),
+        hint=(
+            "bring the images into the order the ranks were made for"
+            if reordered
+            else "give the data the ranks were made from, or profile this data"
+        ),
+    )
+
+
+def describe(identity: Identity) -> str:
+    """Return one line for people: name, size, and the start of both fingerprints."""
+    pixels = identity.pixel_fingerprint[:12] or "unknown"
+    return (
+        f"{identity.name} {identity.split}, {len(identity):,} examples, "
+        f"{identity.classes} classes, labels {identity.label_fingerprint[:12]}, pixels {pixels}"
+    )
+
+
+def _perceptual_distances(ranked: Identity, data: Identity) -> tuple[float, float]:
+    """Return the mean Hamming distance in place and between pairs shuffled within classes."""
+    assert ranked.perceptual_hash is not None
+    assert data.perceptual_hash is not None
+    in_place = np.bitwise_count(ranked.perceptual_hash ^ data.perceptual_hash).mean()
+    chance = np.random.default_rng(0)
+    by_class = np.argsort(data.labels, kind="stable")
+    shuffled = 0.0
+    for _ in range(_SHUFFLES):
+        keys = np.lexsort((chance.random(len(data)), data.labels))
+        there = np.empty(len(data), dtype=np.int64)
+        there[by_class] = keys
+        distance = np.bitwise_count(ranked.perceptual_hash ^ data.perceptual_hash[there])
+        shuffled += float(distance.mean()) / _SHUFFLES
+    return float(in_place), shuffled

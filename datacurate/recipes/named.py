@@ -1,0 +1,104 @@
+"""The named recipes: a table for `profile`, a table for `verify`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from datacurate.recipes.fields import (
+    Attack,
+    Augmentation,
+    Model,
+    Optimizer,
+    ProfileRecipe,
+    Selection,
+    Training,
+    VerifyRecipe,
+)
+
+_SMALL = Training(
+    epochs=12,
+    model=Model("preact-small", width=16),
+    attack=Attack(radius=3.0, step=3.75, steps=1),
+    optimizer=Optimizer(learning_rate=0.2, schedule="one-cycle", milestones=()),
+    selection=Selection(examples=1000),
+)
+_SMOKE = replace(
+    _SMALL,
+    epochs=2,
+    model=Model("preact-small", width=8),
+    selection=Selection(examples=200),
+)
+_DEMO = replace(
+    _SMALL,
+    epochs=20,
+    attack=Attack(radius=8.0, step=10.0, steps=1),
+    optimizer=replace(_SMALL.optimizer, batch_size=64),
+    augmentation=Augmentation(padding=1, flip=False),
+    selection=Selection(examples=200, every=4),
+)
+_PAPER = Training()
+
+PROFILE_RECIPES: Mapping[str, ProfileRecipe] = {
+    recipe.name: recipe
+    for recipe in (
+        ProfileRecipe(
+            "paper",
+            "the paper's: ten PGD-10 trainings of a PreAct ResNet-18, 160 epochs (CIFAR-10)",
+            training=_PAPER,
+        ),
+        ProfileRecipe("paper-cifar100", "the paper's, for CIFAR-100", training=_PAPER),
+        ProfileRecipe(
+            "paper-tiny-imagenet", "the paper's, for Tiny-ImageNet at 64×64", training=_PAPER
+        ),
+        ProfileRecipe(
+            "proxy",
+            "for a CPU: one single-step training of a small net at radius 3/255, 12 epochs",
+            runs=1,
+            training=_SMALL,
+        ),
+        ProfileRecipe(
+            "smoke", "two epochs of a tiny net: shows that things work", runs=2, training=_SMOKE
+        ),
+        ProfileRecipe("demo", "three short trainings on 8×8 digits", runs=3, training=_DEMO),
+    )
+}
+
+VERIFY_RECIPES: Mapping[str, VerifyRecipe] = {
+    recipe.name: recipe
+    for recipe in (
+        VerifyRecipe(
+            "paper",
+            "Table 1's PGD rows: radius 12/255, five seeds, AutoAttack standard on all tests",
+            seeds=5,
+            suite="standard",
+            examples=0,
+            training=replace(_PAPER, attack=Attack(radius=12.0)),
+        ),
+        VerifyRecipe(
+            "paper-cifar100", "radius 8/255, for CIFAR-100", seeds=5, examples=0, training=_PAPER
+        ),
+        VerifyRecipe(
+            "paper-tiny-imagenet",
+            "radius 8/255, for Tiny-ImageNet at 64×64",
+            seeds=5,
+            examples=0,
+            training=_PAPER,
+        ),
+        VerifyRecipe(
+            "proxy",
+            "for a CPU: three seeds of a small net, single-step at radius 8/255, 12 epochs",
+            training=replace(_SMALL, attack=Attack(radius=8.0, step=10.0, steps=1)),
+        ),
+        VerifyRecipe(
+            "smoke",
+            "one seed, two epochs of a tiny net: shows that things work",
+            seeds=1,
+            examples=64,
+            training=_SMOKE,
+        ),
+        VerifyRecipe(
+            "demo", "one seed on 8×8 digits, 100 test images", seeds=1, examples=100, training=_DEMO
+        ),
+    )
+}
