@@ -1,0 +1,97 @@
+"""Projected gradient ascent in the ℓ∞ ball.
+
+Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks"
+(https://arxiv.org/abs/1706.06083); with one step from a uniform start it is the fast gradient
+sign method of single-step training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from datacurate.attacks.frozen import frozen
+from datacurate.errors import UsageError
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def summed_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """Return the cross-entropy of logits against labels, summed over the batch.
+
+    A mean would scale each example's gradient by the batch size, and in bfloat16 lose small ones.
+    """
+    return F.cross_entropy(logits, y, reduction="sum")
+
+
+def pgd(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    radius: float,
+    step: float,
+    steps: int,
+    start: Literal["uniform", "zero"],
+    generator: torch.Generator | None = None,
+    loss: Loss = summed_cross_entropy,
+) -> Tensor:
+    """Return examples that a fixed number of signed gradient steps found in the ball around `x`.
+
+    The model is attacked in eval mode and comes back as it was: modes, ``requires_grad``, running
+    statistics and gradients. The global random generators are not touched. Under autocast the
+    model computes in the lower precision while the iterates stay float32.
+
+    Parameters
+    ----------
+    model : Module
+        Takes pixels in [0, 1], float32 of shape (N, C, H, W); returns logits of shape (N, K).
+        Normalisation is inside it.
+    x : Tensor, shape (N, C, H, W)
+        Pixels in [0, 1].
+    y : Tensor
+        Second argument of `loss`: for the default, labels, int64 of shape (N,).
+    radius, step : float
+        In pixel units: 8/255 is ``8 / 255``.
+    steps : int
+        Gradient steps; 0 returns the start.
+    start : str
+        ``"uniform"`` in the ball, clamped to pixels; or ``"zero"``, at `x`.
+    generator : Generator, optional
+        CPU generator of the uniform start. The noise is drawn there whatever the device of `x`, so
+        that a seed means the same start everywhere.
+    loss : callable
+        ``loss(logits, y)`` is the scalar to be raised, a sum over examples.
+
+    Returns
+    -------
+    Tensor of float32, shape (N, C, H, W)
+        In [0, 1] and within `radius` of `x`; detached.
+
+    Raises
+    ------
+    UsageError
+        For a uniform start without a generator.
+    """
+    x = x.detach().float()
+    lower, upper = (x - radius).clamp_(0, 1), (x + radius).clamp_(0, 1)
+    if start == "zero":
+        adversarial = x.clone()
+    elif generator is None:
+        raise UsageError("a uniform start needs a generator", expected="generator=torch.Generator")
+    else:
+        noise = torch.rand(x.shape, generator=generator).mul_(2 * radius).sub_(radius)
+        adversarial = torch.clamp(x + noise.to(x.device), lower, upper)
+    with frozen(model):
+        for _ in range(steps):
+            adversarial.requires_grad_()
+            with torch.enable_grad():
+                value = loss(model(adversarial), y)
+            (gradient,) = torch.autograd.grad(value, adversarial)
+            adversarial = adversarial.detach().add_(gradient.sign(), alpha=step)
+            adversarial = torch.clamp(adversarial, lower, upper)
+    return adversarial
