@@ -1,0 +1,136 @@
+"""Image files → one uint8 array, all of one size."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from datacurate.errors import DataError
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "PPM", "TIFF")
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+
+_GREY_MODES = ("1", "L", "LA")
+_DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # more than 8 bits a channel
+_CHUNK = 256  # images a task
+_THREADED_FROM = 96 * 96  # pixels; below that, threads only wait for each other
+
+
+def decode_images(
+    count: int, read: Callable[[int], bytes], where: Callable[[int], str]
+) -> npt.NDArray[np.uint8]:
+    """Decode images of one size; the result does not depend on the number of threads.
+
+    Parameters
+    ----------
+    count : int
+        How many images there are, 1 or more.
+    read : callable
+        From position to the bytes of an image file.
+    where : callable
+        From position to what an error calls it, such as ``"row 3 of a.parquet"``.
+
+    Returns
+    -------
+    ndarray of uint8, shape (count, H, W, C)
+        C is 1 if every image is greyscale; else 3, and greyscale images became RGB.
+
+    Raises
+    ------
+    DataError
+        For an image that cannot be decoded, has more than 8 bits a channel, or differs in size
+        from the others.
+    """
+    width, height = _size(read(0), where(0))
+    images = np.empty((count, height, width, 3), dtype=np.uint8)
+    coloured = np.zeros(count, dtype=bool)
+
+    def decode(start: int) -> None:
+        for position in range(start, min(start + _CHUNK, count)):
+            pixels = _decode(read(position), where, position)
+            if pixels.shape[:2] != (height, width):
+                raise _differing_sizes(count, read, where)
+            coloured[position] = pixels.ndim == 3
+            images[position] = pixels if pixels.ndim == 3 else pixels[:, :, None]
+
+    starts = range(0, count, _CHUNK)
+    if width * height < _THREADED_FROM:
+        for start in starts:
+            decode(start)
+    else:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for _ in pool.map(decode, starts):  # in order, so the first error is the one raised
+                pass
+    return images if coloured.any() else np.ascontiguousarray(images[..., :1])
+
+
+def _decode(data: bytes, where: Callable[[int], str], position: int) -> npt.NDArray[np.uint8]:
+    """Return pixels of shape (H, W) for a greyscale image, (H, W, 3) for any other."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.mode in _DEEP_MODES:
+                raise DataError(
+                    f"{where(position)} has more than 8 bits a channel (mode {image.mode})",
+                    expected="8-bit greyscale or RGB images",
+                    hint="convert the images to 8 bits",
+                )
+            mode = "L" if image.mode in _GREY_MODES else "RGB"
+            return np.asarray(image if image.mode == mode else image.convert(mode))
+    except _UNREADABLE as error:
+        raise _undecodable(where(position), error) from error
+
+
+def _size(data: bytes, name: str) -> tuple[int, int]:
+    """Return width and height of an image without decoding it."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return image.size
+    except _UNREADABLE as error:
+        raise _undecodable(name, error) from error
+
+
+# Pillow reports broken files by all of these.
+_UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    OverflowError,
+    Image.DecompressionBombError,
+)
+
+
+def _undecodable(name: str, error: Exception) -> DataError:
+    reason = str(error) or type(error).__name__
+    if "cannot identify image file" in reason:  # goes on with the address of a Python object
+        reason = "not an image file, or damaged at its start"
+    return DataError(
+        f"{name} cannot be decoded: {reason}",
+        expected="a whole PNG, JPEG, WebP, BMP, PPM or TIFF image",
+        hint="replace or remove the damaged image",
+    )
+
+
+def _differing_sizes(
+    count: int, read: Callable[[int], bytes], where: Callable[[int], str]
+) -> DataError:
+    """Return the error that names the first image unlike most, and all sizes met."""
+    sizes = [_size(read(position), where(position)) for position in range(count)]
+    counts = Counter(sizes).most_common()
+    usual = counts[0][0]
+    odd = next(position for position, size in enumerate(sizes) if size != usual)
+    met = ", ".join(f"{width}×{height} ({number:,})" for (width, height), number in counts[:6])
+    more = f" and {len(counts) - 6:,} more" if len(counts) > 6 else ""
+    return DataError(
+        f"the images differ in size: {where(odd)} is {sizes[odd][0]}×{sizes[odd][1]}",
+        expected=f"images of one size, such as {usual[0]}×{usual[1]}",
+        got=f"width×height (images): {met}{more}",
+        hint="resize all images to one size before profiling",
+    )

@@ -1,0 +1,207 @@
+"""What is known about the named data sets: their shape, classes, sources and official hashes."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from datacurate.identity import Identity
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Where the official archive of a data set lies.
+
+    Attributes
+    ----------
+    url : str
+    md5 : str
+        The MD5 sum its makers publish, as hex digits.
+    """
+
+    url: str
+    md5: str
+
+    @property
+    def file_name(self) -> str:
+        """The archive's name without the address."""
+        return self.url.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class Fingerprints:
+    """The official hashes of one split, in official order.
+
+    Attributes
+    ----------
+    labels, pixels : str
+        As made by `datacurate.fingerprints.label_fingerprint` and ``pixel_fingerprint``.
+    """
+
+    labels: str
+    pixels: str
+
+
+@dataclass(frozen=True)
+class Known:
+    """A named data set.
+
+    Attributes
+    ----------
+    name, title : str
+        What the command line and what people call it.
+    shape : tuple of int
+        Height, width, channels of every image.
+    classes : int
+        How many there are in the whole data set.
+    class_names : tuple of str
+        In the order of the labels; empty where the classes are named by their WordNet ids.
+    sizes : mapping of str to int
+        Examples by split.
+    archive : Archive or None
+        None where a dependency ships the data.
+    mirror : str or None
+        A data set repository on the Hub that holds it as parquet files.
+    official : mapping of str to Fingerprints
+        By split, as far as published.
+    """
+
+    name: str
+    title: str
+    shape: tuple[int, int, int]
+    classes: int
+    class_names: tuple[str, ...]
+    sizes: Mapping[str, int]
+    archive: Archive | None = None
+    mirror: str | None = None
+    official: Mapping[str, Fingerprints] = field(default_factory=dict)
+
+
+_CIFAR10_NAMES = "airplane automobile bird cat deer dog frog horse ship truck"
+_CIFAR100_NAMES = """
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly
+camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup
+dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower
+leopard lion lizard lobster man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid
+otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray
+road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar
+sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle
+wardrobe whale willow_tree wolf woman worm
+"""
+
+KNOWN: Mapping[str, Known] = {
+    known.name: known
+    for known in (
+        Known(
+            "cifar10",
+            "CIFAR-10",
+            shape=(32, 32, 3),
+            classes=10,
+            class_names=tuple(_CIFAR10_NAMES.split()),
+            sizes={"train": 50_000, "test": 10_000},
+            archive=Archive(
+                "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+                "c58f30108f718f92721af3b95e74349a",
+            ),
+            mirror="uoft-cs/cifar10",
+            official={
+                "train": Fingerprints(
+                    "2b7cd2f24487317614016b72ffd53071c3062f592f0eb300c18a770d41ae1253",
+                    "47af8b02cfcfb6cdf3dbbd1969ad7f1b70f4413f6f80f437b020ee4e5bc8304a",
+                )
+            },
+        ),
+        Known(
+            "cifar100",
+            "CIFAR-100",
+            shape=(32, 32, 3),
+            classes=100,
+            class_names=tuple(_CIFAR100_NAMES.split()),
+            sizes={"train": 50_000, "test": 10_000},
+            archive=Archive(
+                "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+                "eb9058c3a382ffc7106e4002c42a8d85",
+            ),
+            mirror="uoft-cs/cifar100",
+            official={
+                "train": Fingerprints(
+                    "9f11b9f97aad759ba6df0a33e3218b01d8deaf4ed3a14aa1185d69b9ad7ebcb3",
+                    "4e457917601a66aed021f5fa37957b56c6319557c0a8ed5484de3c390af45430",
+                ),
+                "test": Fingerprints(
+                    "4dad7d09c7c97d33f6cb928d705cf4196221316fd6e31bdd978a08ed9103ee0b",
+                    "4cb8e5d9309da489bf6b19cc10cd96c3ae6f8daf225380b605aaee4c0d6aee19",
+                ),
+            },
+        ),
+        Known(
+            "tiny-imagenet",
+            "Tiny-ImageNet",
+            shape=(64, 64, 3),
+            classes=200,
+            class_names=(),
+            sizes={"train": 100_000, "test": 10_000},
+            archive=Archive(
+                "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+                "90528d7ca1a48142e341f4ef8d21d0de",
+            ),
+            mirror="zh-plus/tiny-imagenet",
+        ),
+        Known(
+            "digits",
+            "the digits of scikit-learn",
+            shape=(8, 8, 1),
+            classes=10,
+            class_names=tuple("0123456789"),
+            sizes={"train": 1_437, "test": 360},
+        ),
+    )
+}
+
+
+class Standing(enum.Enum):
+    """How data that goes by a known name compares with the official data set."""
+
+    OFFICIAL = "official"
+    DIFFERENT = "different"
+    UNKNOWN = "unknown"
+
+
+def standing(identity: Identity) -> tuple[Standing, str]:
+    """Compare a split with the official one of its name.
+
+    Parameters
+    ----------
+    identity : Identity
+
+    Returns
+    -------
+    Standing
+        Unknown where no official fingerprint is published.
+    str
+        One sentence for people.
+    """
+    known = KNOWN.get(identity.name)
+    if known is None:
+        return Standing.UNKNOWN, "a data set of your own, for which nothing is published"
+    split = "training" if identity.split == "train" else identity.split
+    official = f"the official {known.title} {split} set"
+    size = known.sizes[identity.split]
+    if len(identity) != size:
+        return (
+            Standing.DIFFERENT,
+            f"not {official}: {len(identity):,} examples instead of {size:,}",
+        )
+    published = known.official.get(identity.split)
+    if published is None:
+        return Standing.UNKNOWN, f"no fingerprint of {official} is known"
+    if identity.label_fingerprint != published.labels:
+        return Standing.DIFFERENT, f"not {official}: other labels, or another order"
+    if identity.pixel_fingerprint != published.pixels:
+        return (
+            Standing.DIFFERENT,
+            f"not {official}: its labels in official order, but other pixels "
+            "(a re-encoded copy, or another order within classes)",
+        )
+    return Standing.OFFICIAL, f"{official}, in official order"
