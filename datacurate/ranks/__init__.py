@@ -1,0 +1,1 @@
+"""Rank arithmetic on numbers alone: scores, ranking, selection and agreement."""

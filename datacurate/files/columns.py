@@ -1,0 +1,156 @@
+"""The columns of a rank file: what each is, its type, its range and which end is problematic.
+
+A measure is added by adding a row here: the writer, the reader and the check take it from there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+PER_EXAMPLE: tuple[str, ...] = ("N",)
+PER_RUN: tuple[str, ...] = ("N", "R")
+PER_RUN_BYTES: tuple[str, ...] = ("N", "R", "B")
+
+NOT_PROFILED = -2
+"""What integer columns per run hold where nothing was profiled; −1 means never learned."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes
+    ----------
+    name, dtype : str
+        Types are little-endian in the file.
+    axes : tuple of str
+        N examples, R runs, B bytes.
+    meaning : str
+    least, most : float
+        The range of what profiled examples hold, ends included.
+    problematic : str
+        Which end of the range is the problematic one, or ``"neither"``.
+    missing : float
+        What examples hold that were not profiled.
+    required : bool
+        Whether every rank file has it.
+    """
+
+    name: str
+    dtype: str
+    axes: tuple[str, ...]
+    meaning: str
+    least: float = 0
+    most: float = math.inf
+    problematic: Literal["high", "low", "neither"] = "neither"
+    missing: float = math.nan
+    required: bool = False
+
+    @property
+    def numpy_dtype(self) -> np.dtype[np.generic]:
+        """The type in memory and in the file."""
+        return np.dtype(self.dtype).newbyteorder("<")
+
+
+def _measure(name: str, meaning: str, problematic: Literal["high", "low"], most: float) -> Column:
+    """Return a float32 column per run, from 0 to `most`."""
+    return Column(name, "float32", PER_RUN, meaning, most=most, problematic=problematic)
+
+
+IDENTITY_COLUMNS: Mapping[str, Column] = {
+    column.name: column
+    for column in (
+        Column("label", "int32", PER_EXAMPLE, "class of the example", required=True),
+        Column("content_hash", "uint64", PER_EXAMPLE, "hash of the example's pixels"),
+        Column("perceptual_hash", "uint64", PER_EXAMPLE, "hash of the example's look"),
+    )
+}
+"""Columns that say which data set it is; in memory they are the `Identity`."""
+
+RANK_COLUMNS: Mapping[str, Column] = {
+    column.name: column
+    for column in (
+        Column(
+            "problematic_rank",
+            "float64",
+            PER_EXAMPLE,
+            "normalised problematic rank over all runs (S0, Eq. 4 and A.2)",
+            most=math.nextafter(1.0, 0.0),
+            problematic="high",
+            required=True,
+        ),
+        Column(
+            "position",
+            "int64",
+            PER_EXAMPLE,
+            "place in the total order, 0 the most friendly",
+            problematic="high",
+            missing=-1,
+            required=True,
+        ),
+    )
+}
+"""Columns over all runs."""
+
+RUN_COLUMNS: Mapping[str, Column] = {
+    column.name: column
+    for column in (
+        _measure("instability", "learning instability (S0, Eq. 1)", "high", 1),
+        Column(
+            "first_learned",
+            "int32",
+            PER_RUN,
+            "first epoch, from 0, with a right adversarial prediction; −1 never",
+            least=-1,
+            missing=NOT_PROFILED,
+        ),
+        Column(
+            "forgetting",
+            "int32",
+            PER_RUN,
+            "how often right turned to wrong between two epochs; −1 never learned",
+            least=-1,
+            missing=NOT_PROFILED,
+        ),
+        _measure("probability", "mean adversarial true-class probability", "low", 1),
+        Column(
+            "margin",
+            "float32",
+            PER_RUN,
+            "mean adversarial margin: true-class probability less the largest other one",
+            least=-1,
+            most=1,
+            problematic="low",
+        ),
+        Column(
+            "correct",
+            "uint8",
+            PER_RUN_BYTES,
+            "whether the adversarial prediction was right at each epoch, one bit an epoch",
+            missing=0,
+        ),
+        _measure(
+            "clean_probability",
+            "true-class probability on the clean input at the best checkpoint (S1, B.1)",
+            "low",
+            1,
+        ),
+        _measure(
+            "minimum_perturbation",
+            "smallest radius, in 1/255, that changes the prediction (S1, B.2)",
+            "low",
+            255,
+        ),
+    )
+}
+"""Columns with a value for each run."""
+
+RECORD_COLUMNS = ("instability", "first_learned", "forgetting", "probability", "margin", "correct")
+"""The run columns that the profiling record itself gives."""
+
+KNOWN_COLUMNS: Mapping[str, Column] = {**IDENTITY_COLUMNS, **RANK_COLUMNS, **RUN_COLUMNS}

@@ -1,0 +1,143 @@
+"""Where ranks come from: recipe, runs, software and hardware, source of the data, time."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from datacurate.fingerprints import configuration_hash
+from datacurate.recipes import ProfileRecipe, as_dict
+
+_PACKAGES = ("datacurate", "numpy", "scipy", "h5py", "torch")
+_UNHASHED = ("summary",)  # fields of a recipe that do not affect its result
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How the ranks of a file came about.
+
+    Attributes
+    ----------
+    kind : str
+        ``"profile"``, ``"import"``, or a word of a later version.
+    aggregation : str
+        How `problematic_rank` follows from the runs: ``"mean-rank"``, ``"pooled"``, or
+        ``"given"`` when it was taken over as it came.
+    runs : tuple of mapping
+        For each run ``epochs`` and, where known, ``seed``, ``seconds``, ``best_epoch``,
+        ``clean_accuracy`` and ``robust_accuracy`` (in [0, 1], at the best checkpoint), and
+        whatever else is worth knowing; plain JSON values.
+    recipe : mapping or None
+        The complete recipe as `datacurate.recipes.as_dict` gives it.
+    recipe_hash : str
+        16 hex digits; empty without a recipe.
+    environment : mapping
+        See `environment`.
+    source : mapping
+        Where the data came from.
+    created : str
+        Time of writing, UTC, ISO 8601.
+    parents : tuple of mapping
+        The files these ranks were derived from: ``name`` and ``sha256`` of each.
+    """
+
+    kind: str
+    aggregation: str
+    runs: tuple[Mapping[str, Any], ...]
+    recipe: Mapping[str, Any] | None = None
+    recipe_hash: str = ""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    source: Mapping[str, Any] = field(default_factory=dict)
+    created: str = ""
+    parents: tuple[Mapping[str, str], ...] = ()
+
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        """The number of epochs of each run."""
+        return tuple(int(run["epochs"]) for run in self.runs)
+
+
+def of_profile(
+    recipe: ProfileRecipe,
+    runs: Sequence[Mapping[str, Any]],
+    source: Mapping[str, Any],
+    hardware: Mapping[str, Any] | None = None,
+) -> Provenance:
+    """Return the provenance of ranks that were profiled here and now.
+
+    Parameters
+    ----------
+    recipe : ProfileRecipe
+        Resolved: with nothing left to the machine.
+    runs : sequence of mapping
+        Of the finished runs; see `Provenance`.
+    source : mapping
+        Where the data came from.
+    hardware : mapping, optional
+        What the caller knows of the device, such as ``{"gpu": "NVIDIA A100"}``.
+    """
+    values = as_dict(recipe)
+    return Provenance(
+        kind="profile",
+        aggregation=recipe.aggregate,
+        runs=tuple(dict(run) for run in runs),
+        recipe=values,
+        recipe_hash=stored_recipe_hash(values),
+        environment={**environment(), **(hardware or {})},
+        source=dict(source),
+        created=now(),
+    )
+
+
+def stored_recipe_hash(recipe: Mapping[str, Any]) -> str:
+    """Return the hash of a recipe from its stored values alone.
+
+    It equals `datacurate.recipes.recipe_hash` of the version that wrote the recipe, and can be
+    recomputed by versions whose recipes have other fields.
+    """
+    return configuration_hash({k: v for k, v in recipe.items() if k not in _UNHASHED})
+
+
+def environment() -> dict[str, Any]:
+    """Return the software versions and the processor of this machine; imports nothing large."""
+    found: dict[str, Any] = {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": _cores(),
+    }
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def now() -> str:
+    """Return the time, UTC, to the second, in ISO 8601."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _processor() -> str:
+    """Return the processor's model name; Python's own answer is the architecture on Linux."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

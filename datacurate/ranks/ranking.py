@@ -1,0 +1,269 @@
+"""From scores to ranks: Eq. 4, its average over runs, and one total order without chance.
+
+Sums of ranks are sums of integers, and ties are broken by stated rules, so that every machine
+arrives at the same order to the last example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from datacurate.errors import DataError, UsageError
+from datacurate.fingerprints import mix64
+from datacurate.ranks.scores import NEVER
+
+Aggregation = Literal["mean-rank", "pooled"]
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+
+NOT_RANKED = -1
+"""Position of an example that was not profiled."""
+
+_FEW_VALUES = 1 << 16  # so many distinct values stay in the processor's cache
+
+
+@dataclass(frozen=True)
+class Ties:
+    """How much of a total order the scores themselves decided.
+
+    Attributes
+    ----------
+    examples : int
+        How many are ranked.
+    distinct : int
+        How many different scores they have.
+    by_probability : int
+        Examples that share their score and are told apart by the mean adversarial true-class
+        probability.
+    by_hash : int
+        Examples that share both, or have no probability, and are told apart by a hash.
+    """
+
+    examples: int
+    distinct: int
+    by_probability: int
+    by_hash: int
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A score, and the total order it leads to.
+
+    Attributes
+    ----------
+    score : ndarray of float64, shape (N,)
+        High is problematic; NaN where not profiled.
+    position : ndarray of int64, shape (N,)
+        0 is the most friendly example, M − 1 the most problematic of the M profiled ones;
+        `NOT_RANKED` elsewhere.
+    ties : Ties
+    """
+
+    score: F64
+    position: I64
+    ties: Ties
+
+
+def problematic_rank(score: npt.NDArray[Any]) -> I64:
+    """Return how many examples have a strictly lower score: Rank(x) of S0, Eq. 4.
+
+    Parameters
+    ----------
+    score : ndarray of numbers, shape (N,)
+        High is problematic. Equal scores share their rank.
+
+    Returns
+    -------
+    ndarray of int64, shape (N,)
+        From 0 to N − 1; equals ``scipy.stats.rankdata(score, method="min") - 1``.
+
+    Raises
+    ------
+    DataError
+        If a score is NaN.
+    """
+    refuse_nan(score, "a score")
+    values, counts = np.unique(score, return_counts=True)
+    below = np.cumsum(counts) - counts
+    # Scores of counts have few values: looking each one up beats sorting indices.
+    if len(values) <= _FEW_VALUES:
+        return below[np.searchsorted(values, score)]
+    rank = np.empty(len(score), dtype=np.int64)
+    rank[np.argsort(score)] = np.repeat(below, counts)
+    return rank
+
+
+def aggregate(
+    instability: npt.NDArray[np.floating[Any]],
+    how: Aggregation = "mean-rank",
+    epochs: Sequence[int] | None = None,
+) -> F64:
+    """Return one normalised problematic rank from the learning instability of several runs.
+
+    Parameters
+    ----------
+    instability : ndarray of float, shape (M, R)
+        Of each profiled example in each run.
+    how : str
+        ``"mean-rank"`` averages the runs' ranks (S0, A.2). ``"pooled"`` ranks the epochs at which
+        an example was wrong, counted over all runs: as if they were one long run.
+    epochs : sequence of int, length R
+        T of each run; needed for ``"pooled"`` alone.
+
+    Returns
+    -------
+    ndarray of float64, shape (M,)
+        Rank/M, in [0, 1); high is problematic.
+
+    Raises
+    ------
+    DataError
+        If an instability is NaN.
+    UsageError
+        If there is no run, or no `epochs` for pooling.
+    """
+    examples, runs = instability.shape
+    if runs == 0:
+        raise UsageError("there is no finished run to rank")
+    total = np.zeros(examples, dtype=np.int64)
+    if how == "mean-rank":
+        for run in range(runs):
+            total += problematic_rank(instability[:, run])
+        # One division of exact integers: equal sums stay equal.
+        return np.divide(total, float(runs * max(examples, 1)))
+    if epochs is None or len(epochs) != runs:
+        raise UsageError("pooling counts needs the number of epochs of every run")
+    for run, length in enumerate(epochs):
+        refuse_nan(instability[:, run], "a learning instability")
+        total += np.rint(instability[:, run].astype(np.float64) * length).astype(np.int64)
+    return np.divide(problematic_rank(total), max(examples, 1))
+
+
+def learning_order(first_learned: npt.NDArray[np.integer[Any]]) -> F64:
+    """Return the mean over runs of each example's normalised rank by first learned epoch.
+
+    Parameters
+    ----------
+    first_learned : ndarray of int, shape (M, R)
+        Counted from 0; `NEVER` for examples that were never learned, which tie behind all others.
+
+    Returns
+    -------
+    ndarray of float64, shape (M,)
+        In [0, 1); high is learned late.
+    """
+    last = np.iinfo(first_learned.dtype).max
+    total = np.zeros(len(first_learned), dtype=np.int64)
+    for column in first_learned.T:
+        total += problematic_rank(np.where(column == NEVER, last, column))
+    return np.divide(total, max(first_learned.size, 1))
+
+
+def rank(
+    score: npt.NDArray[np.floating[Any]],
+    label_fingerprint: str,
+    *,
+    probability: npt.NDArray[np.floating[Any]] | None = None,
+    profiled: npt.NDArray[np.bool_] | None = None,
+) -> Ranking:
+    """Return the total order of examples from friendly to problematic.
+
+    Equal scores are ordered by probability, the lower one being more problematic; equal
+    probabilities by a hash of the example's row number and the label fingerprint.
+
+    Parameters
+    ----------
+    score : ndarray of float, shape (N,)
+        High is problematic.
+    label_fingerprint : str
+        Of the data set, in hex digits.
+    probability : ndarray of float, shape (N,), optional
+        Mean over runs of the mean adversarial true-class probability.
+    profiled : ndarray of bool, shape (N,), optional
+        Which examples have a score; all of them by default. The others are not ranked.
+
+    Raises
+    ------
+    DataError
+        If a score or a probability of a profiled example is NaN.
+    """
+    rows = np.arange(len(score)) if profiled is None else np.flatnonzero(profiled)
+    known = score[rows].astype(np.float64)
+    refuse_nan(known, "a score")
+    tie_break = np.zeros(len(rows)) if probability is None else -probability[rows]
+    refuse_nan(tie_break, "a probability")
+
+    order = np.argsort(known)
+    tied = _beside_an_equal(known[order])
+    # Only tied examples need the later keys; they are sorted among the places they share.
+    members = order[tied]
+    hashes = _tie_hash(rows[members], label_fingerprint)
+    within = np.lexsort((hashes, tie_break[members], known[members]))
+    order[tied] = members = members[within]
+    still_tied = _beside_an_equal(known[members], tie_break[members])
+
+    position = np.full(len(score), NOT_RANKED, dtype=np.int64)
+    position[rows[order]] = np.arange(len(rows))
+    values = np.full(len(score), np.nan)
+    values[rows] = known
+    by_hash = int(np.count_nonzero(still_tied))
+    ties = Ties(
+        examples=len(rows),
+        distinct=int(np.count_nonzero(np.diff(known[order]))) + 1 if len(rows) else 0,
+        by_probability=len(members) - by_hash,
+        by_hash=by_hash,
+    )
+    return Ranking(values, position, ties)
+
+
+def mean_over_runs(values: npt.NDArray[np.floating[Any]]) -> F64:
+    """Return the mean of shape (N,) over the runs of an array of shape (N, R).
+
+    Summed run after run, so that the last bit does not hang on how a machine groups additions.
+    """
+    examples, runs = values.shape
+    total = np.zeros(examples)
+    for run in range(runs):
+        total += values[:, run]
+    return np.divide(total, runs)
+
+
+def refuse_nan(values: npt.NDArray[Any], what: str) -> None:
+    """Raise if a value is NaN, which has no place in an order.
+
+    Raises
+    ------
+    DataError
+    """
+    if values.dtype.kind != "f":
+        return
+    missing = np.flatnonzero(np.isnan(values))
+    if len(missing):
+        raise DataError(
+            f"{what} is not a number",
+            expected="a number for every profiled example",
+            got=f"NaN for {len(missing):,} of {len(values):,}, the first at row {missing[0]:,}",
+            hint="leave examples without a score out of the profiled ones",
+        )
+
+
+def _beside_an_equal(*keys: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Return which entries of sorted keys have a neighbour that is equal in every key."""
+    size = keys[0].size
+    tied = np.zeros(size, dtype=np.bool_)
+    if size > 1:
+        equal = np.ones(size - 1, dtype=np.bool_)
+        for key in keys:
+            equal &= key[1:] == key[:-1]
+        tied[1:] |= equal
+        tied[:-1] |= equal
+    return tied
+
+
+def _tie_hash(rows: I64, label_fingerprint: str) -> npt.NDArray[np.uint64]:
+    return mix64(rows.astype(np.uint64), int(label_fingerprint[:16], 16))
