@@ -1,0 +1,1 @@
+"""One adversarial training: methods, loop, record, schedule, checkpoints, devices."""

@@ -1,0 +1,82 @@
+"""Pre-activation residual networks (He et al., "Identity Mappings in Deep Residual Networks").
+
+The variant of the adversarial training literature: a 3×3 stem without pooling, four stages of
+basic blocks at strides 1, 2, 2, 2, a shortcut convolution taken after the first activation, batch
+normalisation and ReLU before the pooled linear classifier.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from datacurate.nets.normalization import Normalize
+
+
+class PreActBlock(nn.Module):
+    """Two 3×3 convolutions, each after batch normalisation and ReLU, around a shortcut."""
+
+    def __init__(self, entering: int, leaving: int, stride: int) -> None:
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(entering)
+        self.conv1 = nn.Conv2d(entering, leaving, 3, stride, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(leaving)
+        self.conv2 = nn.Conv2d(leaving, leaving, 3, 1, 1, bias=False)
+        self.shortcut: nn.Module | None = None
+        if stride != 1 or entering != leaving:
+            self.shortcut = nn.Conv2d(entering, leaving, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return features of shape (B, leaving, H/stride, W/stride)."""
+        out = functional.relu(self.norm1(x))
+        shortcut = x if self.shortcut is None else self.shortcut(out)
+        out = self.conv1(out)
+        out = self.conv2(functional.relu(self.norm2(out)))
+        total: Tensor = out + shortcut
+        return total
+
+
+class PreActResNet(nn.Module):
+    """A pre-activation ResNet over pixels in [0, 1].
+
+    Parameters
+    ----------
+    blocks : tuple of int
+        Blocks in each of the four stages.
+    width : int
+        Channels of the first stage; each later stage doubles them.
+    classes : int
+    normalize : Normalize
+    channels : int
+        Of the image.
+    """
+
+    def __init__(
+        self,
+        blocks: tuple[int, int, int, int],
+        width: int,
+        classes: int,
+        normalize: Normalize,
+        channels: int,
+    ) -> None:
+        super().__init__()
+        self.normalize = normalize
+        self.stem = nn.Conv2d(channels, width, 3, 1, 1, bias=False)
+        stages: list[nn.Module] = []
+        entering = width
+        for stage, count in enumerate(blocks):
+            leaving = width * 2**stage
+            for block in range(count):
+                stride = 2 if stage > 0 and block == 0 else 1
+                stages.append(PreActBlock(entering, leaving, stride))
+                entering = leaving
+        self.stages = nn.Sequential(*stages)
+        self.norm = nn.BatchNorm2d(entering)
+        self.head = nn.Linear(entering, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits of shape (B, classes) for images of shape (B, C, H, W) in [0, 1]."""
+        out = self.stages(self.stem(self.normalize(x)))
+        out = functional.relu(self.norm(out)).mean(dim=(2, 3))
+        logits: Tensor = self.head(out)
+        return logits

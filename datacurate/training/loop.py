@@ -1,0 +1,366 @@
+"""One training, from initial weights to the last epoch, resumable at every epoch.
+
+Everything random is keyed by (seed, epoch, example or batch), so the state after an epoch is the
+weights, the optimiser's momentum and the record; nothing else. It is saved as one file, so no
+epoch is counted twice or lost.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from datacurate.attacks.pgd import pgd
+from datacurate.data.batches import as_pixels, augmented, epoch_order
+from datacurate.errors import TrainingError
+from datacurate.fingerprints import seed64
+from datacurate.nets import build
+from datacurate.ranks.scores import RunRecord
+from datacurate.recipes import Execution, Selection, Training
+from datacurate.training.checkpoints import load_tensors, save_tensors
+from datacurate.training.devices import autocast, deterministic
+from datacurate.training.methods import method
+from datacurate.training.record import Record
+from datacurate.training.schedule import learning_rate
+
+Weights = dict[str, Tensor]
+
+_EVALUATION_BATCH = 500
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a training sees.
+
+    Attributes
+    ----------
+    images : ndarray of uint8, shape (N, H, W, C)
+    labels : ndarray of int64, shape (N,)
+    rows : ndarray of int64, shape (M,)
+        The examples trained on, ascending.
+    selection_images, selection_labels : ndarray
+        The examples on which the robust-best checkpoint is chosen, as `images` and `labels`.
+    classes : int
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64]
+    selection_images: npt.NDArray[np.uint8]
+    selection_labels: npt.NDArray[np.int64]
+    classes: int
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """An epoch's figures, for the history and for whoever watches.
+
+    Attributes
+    ----------
+    epoch : int
+        1-based.
+    epochs : int
+    loss : float
+        Mean over the training examples.
+    train_robust : float
+        Fraction of the training examples right under the training attack.
+    clean, robust : float or None
+        Accuracy on the selection set, clean and under its attack; None where not evaluated.
+    learning_rate : float
+        Of the last step.
+    seconds : float
+        Since the start of the training, over all processes that worked on it.
+    examples_per_second : float
+        Training examples, over this epoch.
+    """
+
+    epoch: int
+    epochs: int
+    loss: float
+    train_robust: float
+    clean: float | None
+    robust: float | None
+    learning_rate: float
+    seconds: float
+    examples_per_second: float
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a finished training leaves.
+
+    Attributes
+    ----------
+    record : RunRecord
+        Of the examples at `TrainingData.rows`.
+    best, last : dict of str to Tensor
+        State dicts at the epoch of highest robust accuracy and after the last, on the CPU.
+    best_epoch : int
+        1-based.
+    history : list of EpochReport
+    """
+
+    record: RunRecord
+    best: Weights
+    last: Weights
+    best_epoch: int
+    history: list[EpochReport]
+
+    def at(self, epoch: int) -> EpochReport:
+        """Return the report of an epoch, 1-based."""
+        return self.history[epoch - 1]
+
+
+def pixel_statistics(
+    images: npt.NDArray[np.uint8],
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and deviation per channel of pixels in [0, 1], from exact integer sums."""
+    levels = np.stack(
+        [np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[3])]
+    )
+    values = np.arange(256) / 255
+    mean = (levels * values).sum(axis=1) / levels.sum(axis=1)
+    variance = (levels * (values - mean[:, None]) ** 2).sum(axis=1) / levels.sum(axis=1)
+    # A constant channel carries nothing; dividing by 1 keeps it finite.
+    std = np.where(variance > 0, np.sqrt(variance), 1.0)
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def initial_network(training: Training, data: TrainingData, seed: int) -> nn.Module:
+    """Return the network that a training of this data starts from."""
+    mean, std = pixel_statistics(data.images)
+    return build(training.model, data.classes, data.images.shape[3], mean, std, seed)
+
+
+def fit(
+    training: Training,
+    execution: Execution,
+    data: TrainingData,
+    seed: int,
+    state: Path,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+) -> Fit:
+    """Train a network, or go on where an earlier call with the same arguments stopped.
+
+    Parameters
+    ----------
+    training : Training
+        With padding and flip decided.
+    execution : Execution
+        Decided for this machine.
+    data : TrainingData
+    seed : int
+        Of weights, order, augmentation and noise.
+    state : Path
+        The file that is written after every epoch and read at the start if it exists.
+    on_epoch : callable, optional
+        Called after each epoch is saved.
+
+    Raises
+    ------
+    TrainingError
+        If the loss is not finite or memory runs out; the last good state stays.
+    """
+    with deterministic(execution) as device:
+        run = _Run(training, execution, data, seed, device)
+        if state.exists():
+            run.load_state_dict(load_tensors(state))
+        for epoch in range(len(run.history), training.epochs):
+            report = run.train_epoch(epoch)
+            save_tensors(state, run.state_dict())
+            if on_epoch is not None:
+                on_epoch(report)
+        return run.finished()
+
+
+def seconds_per_epoch(
+    training: Training, execution: Execution, data: TrainingData, steps: int = 4
+) -> float:
+    """Return an estimate of the time an epoch takes here, from a few steps that are thrown away."""
+    with deterministic(execution) as device:
+        run = _Run(training, execution, data, 0, device)
+        size = min(training.optimizer.batch_size, len(data.rows))
+        order = np.arange(size)
+        run.train_batch(order, 0, 0)  # the first step pays for set-up
+        started = time.perf_counter()
+        for step in range(1, steps + 1):
+            run.train_batch(order, 0, step)
+        # Measured on small nets, evaluating and saving adds about a tenth.
+        return 1.1 * (time.perf_counter() - started) / (steps * size) * len(data.rows)
+
+
+class _Run:
+    """The state of one training."""
+
+    def __init__(
+        self,
+        training: Training,
+        execution: Execution,
+        data: TrainingData,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.training, self.execution, self.data, self.seed = training, execution, data, seed
+        self.step = method(training.method)
+        self.net = initial_network(training, data, seed).to(device)
+        optimizer = training.optimizer
+        self.optimizer = torch.optim.SGD(
+            self.net.parameters(),
+            lr=optimizer.learning_rate,
+            momentum=optimizer.momentum,
+            weight_decay=optimizer.weight_decay,
+        )
+        self.record = Record(len(data.rows), training.epochs, device)
+        self.images = torch.from_numpy(data.images).to(device)
+        self.labels = torch.from_numpy(data.labels).to(device)
+        self.steps_per_epoch = math.ceil(len(data.rows) / optimizer.batch_size)
+        self.history: list[EpochReport] = []
+        self.best: Weights = {}
+        self.best_epoch = 0
+
+    def train_epoch(self, epoch: int) -> EpochReport:
+        started = time.perf_counter()
+        before = self.history[-1].seconds if self.history else 0.0
+        size = self.training.optimizer.batch_size
+        order = epoch_order(len(self.data.rows), self.seed, epoch)
+        right, loss = 0, 0.0
+        for index, start in enumerate(range(0, len(order), size)):
+            places = order[start : start + size]
+            batch_right, batch_loss = self.train_batch(
+                places, epoch, epoch * self.steps_per_epoch + index
+            )
+            right += batch_right
+            loss += batch_loss * len(places)
+        trained = time.perf_counter() - started
+        self.record.close_epoch(epoch)
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"training diverged: the loss is not finite in epoch {epoch + 1}",
+                hint="lower training.optimizer.learning_rate; the state before this epoch is kept",
+            )
+        clean, robust = self._select(epoch)
+        report = EpochReport(
+            epoch=epoch + 1,
+            epochs=self.training.epochs,
+            loss=loss / len(order),
+            train_robust=right / len(order),
+            clean=clean,
+            robust=robust,
+            learning_rate=self.optimizer.param_groups[0]["lr"],
+            seconds=before + time.perf_counter() - started,
+            examples_per_second=len(order) / trained,
+        )
+        self.history.append(report)
+        return report
+
+    def train_batch(
+        self, places: npt.NDArray[np.int64], epoch: int, step: int
+    ) -> tuple[int, float]:
+        """Make one step; return how many examples were right under attack, and the loss."""
+        training = self.training
+        rows = self.data.rows[places]
+        self.optimizer.param_groups[0]["lr"] = learning_rate(
+            training.optimizer, step, self.steps_per_epoch, training.epochs
+        )
+        generator = torch.Generator().manual_seed(seed64("noise", self.seed, step))
+        try:
+            x = augmented(self.images, rows, training.augmentation, self.seed, epoch)
+            y = self.labels[torch.from_numpy(rows).to(self.labels.device)]
+            self.net.train()
+            # A last batch of one has no batch statistics; its running ones serve.
+            if len(rows) == 1:
+                self.net.eval()
+            with autocast(self.execution):
+                loss, recorded = self.step(self.net, x, y, training, generator)
+            self.optimizer.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss)
+            self.optimizer.step()
+        except torch.OutOfMemoryError as error:
+            size = training.optimizer.batch_size
+            raise TrainingError(
+                f"{self.execution.device} ran out of memory at batch size {size}",
+                hint=f"--set batch_size={max(2, size // 2)}",
+            ) from error
+        return self.record.add(places, epoch, recorded, y), float(loss.detach())
+
+    def _select(self, epoch: int) -> tuple[float | None, float | None]:
+        """Evaluate on the selection set when it is due, and keep the weights if they are best."""
+        selection = self.training.selection
+        if (epoch + 1) % selection.every and epoch + 1 < self.training.epochs:
+            return None, None
+        clean, robust = selection_accuracy(self.net, self.data, selection, self.execution)
+        evaluated = [past.robust for past in self.history if past.robust is not None]
+        if robust > max(evaluated, default=-1.0):
+            self.best = _on_cpu(self.net)
+            self.best_epoch = epoch + 1
+        return clean, robust
+
+    def finished(self) -> Fit:
+        return Fit(
+            self.record.finished(), self.best, _on_cpu(self.net), self.best_epoch, self.history
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "net": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "record": self.record.state_dict(),
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "history": [dict(vars(report)) for report in self.history],
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        self.net.load_state_dict(saved["net"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.record.load_state_dict(saved["record"])
+        self.best, self.best_epoch = saved["best"], saved["best_epoch"]
+        self.history = [EpochReport(**values) for values in saved["history"]]
+
+
+def selection_accuracy(
+    net: nn.Module, data: TrainingData, selection: Selection, execution: Execution
+) -> tuple[float, float]:
+    """Return clean and robust accuracy on the selection set, in [0, 1].
+
+    Where only some examples are attacked, they are spread evenly over the set, and clean accuracy
+    is that of the same ones.
+    """
+    total = len(data.selection_labels)
+    count = min(selection.examples or total, total)
+    picked = np.linspace(0, total, count, endpoint=False).astype(np.int64)
+    device = next(net.parameters()).device
+    clean = robust = 0
+    for start in range(0, count, _EVALUATION_BATCH):
+        rows = picked[start : start + _EVALUATION_BATCH]
+        x = as_pixels(torch.from_numpy(data.selection_images[rows]).to(device))
+        y = torch.from_numpy(data.selection_labels[rows]).to(device)
+        net.eval()
+        with autocast(execution):
+            adversarial = pgd(
+                net,
+                x,
+                y,
+                radius=selection.attack.radius / 255,
+                step=selection.attack.step / 255,
+                steps=selection.attack.steps,
+                start=selection.attack.start,
+            )
+            with torch.no_grad():
+                clean += int((net(x).argmax(dim=1) == y).sum())
+                robust += int((net(adversarial).argmax(dim=1) == y).sum())
+    return clean / count, robust / count
+
+
+def _on_cpu(net: nn.Module) -> Weights:
+    return copy.deepcopy({name: value.cpu() for name, value in net.state_dict().items()})

@@ -1,0 +1,97 @@
+"""The per-example record of a training: what was right under attack, at which epoch.
+
+S0, section 3.1 and appendix A: correctness is read from the training forward pass itself, so it
+costs nothing, and each example counts exactly once an epoch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from datacurate.errors import TrainingError
+from datacurate.ranks.scores import RunRecord, pack
+
+
+class Record:
+    """Correctness of M examples over T epochs, with the sums of two soft scores.
+
+    Parameters
+    ----------
+    examples, epochs : int
+        M and T.
+    device : device
+        Where the logits are; nothing is moved off it before the end of a run.
+    """
+
+    def __init__(self, examples: int, epochs: int, device: torch.device) -> None:
+        self.epochs = epochs
+        self._correct = torch.zeros((examples, epochs), dtype=torch.bool, device=device)
+        self._probability = torch.zeros(examples, dtype=torch.float64, device=device)
+        self._margin = torch.zeros(examples, dtype=torch.float64, device=device)
+        self._visits = torch.zeros(examples, dtype=torch.int16, device=device)
+
+    def add(self, places: npt.NDArray[np.int64], epoch: int, logits: Tensor, labels: Tensor) -> int:
+        """Count a batch and return how many of it were right.
+
+        Parameters
+        ----------
+        places : ndarray of int64, shape (B,)
+            The examples' places among the M, each once.
+        epoch : int
+            0-based.
+        logits : Tensor, shape (B, K)
+            Of the adversarial examples, before the step.
+        labels : Tensor of int64, shape (B,)
+        """
+        where = torch.from_numpy(places).to(logits.device)
+        logits = logits.detach().float()
+        true = logits.gather(1, labels[:, None])
+        others = logits.scatter(1, labels[:, None], float("-inf")).amax(dim=1)
+        right = logits.argmax(dim=1) == labels
+        self._correct[where, epoch] = right
+        self._probability[where] += logits.softmax(dim=1).gather(1, labels[:, None])[:, 0].double()
+        self._margin[where] += (true[:, 0] - others).double()
+        self._visits[where] += 1
+        return int(right.sum())
+
+    def close_epoch(self, epoch: int) -> None:
+        """Check that every example has been counted exactly once in each epoch so far.
+
+        Raises
+        ------
+        TrainingError
+        """
+        wrong = int((self._visits != epoch + 1).sum())
+        if wrong:
+            raise TrainingError(
+                f"{wrong} examples were not counted exactly once in epoch {epoch}",
+                hint="this is a fault of datacurate: report it",
+            )
+
+    def finished(self) -> RunRecord:
+        """Return the record of a finished run."""
+        return RunRecord(
+            epochs=self.epochs,
+            correct=pack(self._correct.cpu().numpy()),
+            probability=(self._probability / self.epochs).float().cpu().numpy(),
+            margin=(self._margin / self.epochs).float().cpu().numpy(),
+        )
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return everything counted so far, for the checkpoint."""
+        return {
+            "correct": self._correct,
+            "probability": self._probability,
+            "margin": self._margin,
+            "visits": self._visits,
+        }
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from a checkpoint."""
+        self._correct.copy_(state["correct"])
+        self._probability.copy_(state["probability"])
+        self._margin.copy_(state["margin"])
+        self._visits.copy_(state["visits"])

@@ -1,0 +1,25 @@
+"""The learning rate over time: a function of the step, so that it needs no state."""
+
+from __future__ import annotations
+
+from datacurate.recipes import Optimizer
+
+
+def learning_rate(optimizer: Optimizer, step: int, steps_per_epoch: int, epochs: int) -> float:
+    """Return the learning rate of a step.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    step : int
+        0-based, over the whole training.
+    steps_per_epoch, epochs : int
+    """
+    if optimizer.schedule == "steps":
+        passed = sum(step >= milestone * steps_per_epoch for milestone in optimizer.milestones)
+        return optimizer.learning_rate * optimizer.factor**passed
+    total = steps_per_epoch * epochs
+    rise = optimizer.warmup * total
+    if step < rise:
+        return optimizer.learning_rate * (step + 1) / (rise + 1)
+    return optimizer.learning_rate * (total - step) / (total - rise)
