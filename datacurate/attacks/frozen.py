@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 
 @contextmanager
@@ -37,3 +38,8 @@ def frozen(model: nn.Module) -> Iterator[nn.Module]:
             module.training = training
         for parameter, requires_grad in gradients:
             parameter.requires_grad_(requires_grad)
+
+
+def device_of(model: nn.Module, x: Tensor) -> torch.device:
+    """Return where a model computes: its parameters' device, or that of `x` if it has none."""
+    return next((parameter.device for parameter in model.parameters()), x.device)

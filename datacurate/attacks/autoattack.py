@@ -1,0 +1,282 @@
+"""AutoAttack on one model: attacks in turn over the survivors, each claim confirmed.
+
+The attacks are those of the `pyautoattack` package (see `datacurate.attacks.searches`). What this
+adds is the right targets for any number of classes, an explicit seed, a record of which attack
+broke which example, a fresh float32 check of everything claimed, and a state to resume from.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from datacurate.attacks.frozen import device_of, frozen
+from datacurate.attacks.outcome import CLEAN_WRONG, SURVIVED, AttackOutcome, AttackState
+from datacurate.attacks.precision import full_float32
+from datacurate.attacks.searches import Predict, search
+from datacurate.attacks.suites import plan
+from datacurate.errors import DatacurateError, StateError, UsageError
+from datacurate.fingerprints import U64, columns_sha256, configuration_hash
+
+Progress = Callable[[str, int, int], None]
+
+_RADIUS_TOLERANCE = 1e-6  # pixels near 1 are rounded to 6e-8
+_SQUARE_ALARM = 0.002  # Square finding more than this beyond the rest is a sign of masked gradients
+_RANDOM_LOGITS = 1e-4  # difference of two passes, relative to the logits, of a random model
+_PROBABILITY = 1e-5  # rounding within which outputs look like probabilities
+
+
+def autoattack(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    radius: float,
+    suite: str,
+    seed: int,
+    batch_size: int = 250,
+    keys: U64 | None = None,
+    state: AttackState | None = None,
+    save: Callable[[AttackState], None] | None = None,
+    progress: Progress | None = None,
+) -> AttackOutcome:
+    """Attack a model with a suite of AutoAttack and return what broke each example.
+
+    Misclassified examples are set aside first; then each attack runs over those that the ones
+    before it left. A claimed adversarial example counts once a fresh float32 pass confirms the
+    wrong label; it must lie in the ball and among the pixels. The model comes back as it was, and
+    no global random generator moves.
+
+    An example's result depends on the seed and its key. It does not depend on the other examples,
+    but for rounding: kernels may add in another order for another batch size. All of them share
+    Square's sequence of squares.
+
+    Parameters
+    ----------
+    model : Module
+        Takes pixels in [0, 1], float32 of shape (N, C, H, W); returns logits of shape (N, K).
+    x : Tensor of float32, shape (N, C, H, W)
+        Pixels in [0, 1]; moved to the model's device batch by batch.
+    y : Tensor of int64, shape (N,)
+    radius : float
+        Of the ℓ∞ ball, in pixel units.
+    suite : str
+        ``"custom"`` or ``"standard"``; see `datacurate.attacks.suites.plan`.
+    seed : int
+    batch_size : int
+    keys : ndarray of uint64, shape (N,), optional
+        To which each example's noise belongs, such as its content hash; its position otherwise.
+    state : AttackState, optional
+        Where an earlier call with the same model, data and settings stopped.
+    save : callable, optional
+        Given the state after each attack, or each target of a targeted one.
+    progress : callable, optional
+        ``progress(attack, examples_done, examples)`` after each batch.
+
+    Raises
+    ------
+    UsageError
+        If shapes, pixels or labels do not fit.
+    StateError
+        If the state belongs to other work.
+    DatacurateError
+        If logits are not finite or random, or an attack leaves the ball or the pixel range.
+    """
+    keys = np.arange(len(x), dtype=np.uint64) if keys is None else keys
+    _require_pixels(x, y, keys)
+    device = device_of(model, x)
+
+    def predict(pixels: Tensor) -> Tensor:
+        logits: Tensor = model(pixels)
+        return logits.float()
+
+    # APGD draws a starting point even when it is given one: the fork keeps that unnoticed.
+    with (
+        torch.random.fork_rng(devices=[]),
+        torch.autocast(device.type, enabled=False),
+        torch.no_grad(),
+        frozen(model),
+    ):
+        broken_by, classes, warnings = _clean_pass(predict, x, y, batch_size, device)
+        todo = plan(suite, classes)
+        seconds = [0.0] * len(todo.attacks)
+        unconfirmed = done = 0
+        fingerprint = _fingerprint(model, x, y, keys, [todo.label, radius, seed])
+        if state is not None:
+            _require_same(state, fingerprint)
+            broken_by = np.array(state["broken_by"], dtype=np.int8)
+            seconds, unconfirmed = list(state["seconds"]), state["unconfirmed"]
+            done = state["passes"]
+        for number, step in enumerate(todo.passes[done:], start=done + 1):
+            attack = todo.attacks.index(step.attack)
+            survivors = np.flatnonzero(broken_by == SURVIVED)
+            began = time.perf_counter()
+            for end, rows in _batches(survivors, batch_size):
+                pixels, labels = x[rows].to(device), y[rows].to(device)
+                candidates, claimed = search(
+                    step, predict, pixels, labels, radius=radius, keys=keys[rows], seed=seed
+                )
+                _require_within(step.attack, candidates[claimed], pixels[claimed], radius)
+                hits = _confirmed(predict, candidates, claimed, labels)
+                unconfirmed += int(claimed.sum()) - int(hits.sum())
+                broken_by[rows[hits.cpu().numpy()]] = attack
+                if progress is not None:
+                    progress(step.attack, end, len(survivors))
+            seconds[attack] += time.perf_counter() - began
+            if save is not None:
+                save(
+                    AttackState(
+                        fingerprint=fingerprint,
+                        passes=number,
+                        broken_by=broken_by.tolist(),
+                        seconds=list(seconds),
+                        unconfirmed=unconfirmed,
+                    )
+                )
+    return AttackOutcome(
+        suite=suite,
+        label=todo.label,
+        attacks=todo.attacks,
+        broken_by=broken_by,
+        seconds=tuple(seconds),
+        unconfirmed=unconfirmed,
+        radius=radius,
+        seed=seed,
+        implementation=_implementation(),
+        warnings=(*warnings, *_masking(todo.attacks, broken_by)),
+    )
+
+
+def _batches(rows: npt.NDArray[np.int64], size: int) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+    """Yield rows in batches, each with the count of rows up to its end."""
+    for start in range(0, len(rows), size):
+        batch = rows[start : start + size]
+        yield start + len(batch), batch
+
+
+def _clean_pass(
+    predict: Predict, x: Tensor, y: Tensor, batch_size: int, device: torch.device
+) -> tuple[npt.NDArray[np.int8], int, list[str]]:
+    """Set misclassified examples aside, and look at the logits for what makes attacks useless."""
+    broken_by = np.full(len(x), SURVIVED, dtype=np.int8)
+    classes = 0
+    probabilities = True
+    for end, rows in _batches(np.arange(len(x)), batch_size):
+        pixels = x[rows].to(device)
+        with full_float32(device):
+            logits = predict(pixels)
+            if end == len(rows):
+                _require_logits(logits, predict(pixels), y)
+        if not torch.isfinite(logits).all():
+            raise DatacurateError(
+                "the model's logits are not finite, so no attack on it means anything",
+                hint="evaluate a checkpoint from before its training diverged",
+            )
+        broken_by[rows[(logits.argmax(dim=1).cpu() != y[rows].cpu()).numpy()]] = CLEAN_WRONG
+        classes = logits.shape[1]
+        probabilities &= bool(
+            (logits.min() > -_PROBABILITY) & ((logits.sum(1) - 1).abs() < _PROBABILITY).all()
+        )
+    if not probabilities:
+        return broken_by, classes, []
+    return broken_by, classes, ["the outputs look like probabilities; the attacks need logits"]
+
+
+def _confirmed(predict: Predict, candidates: Tensor, claimed: Tensor, labels: Tensor) -> Tensor:
+    """Return which claims a fresh float32 pass repeats, as bool of shape (N,)."""
+    hits = claimed.clone()
+    if claimed.any():
+        with full_float32(candidates.device):
+            hits[claimed] = predict(candidates[claimed]).argmax(dim=1) != labels[claimed]
+    return hits
+
+
+def _masking(attacks: tuple[str, ...], broken_by: npt.NDArray[np.int8]) -> list[str]:
+    """Return a warning where the one attack without gradients found what the others missed."""
+    if "square" not in attacks:
+        return []
+    share = float(np.mean(broken_by == attacks.index("square")))
+    if share <= _SQUARE_ALARM:
+        return []
+    return [
+        f"Square alone broke {share:.1%} of the examples: the model may mask its gradients, and "
+        "the robust accuracy may be too high"
+    ]
+
+
+def _implementation() -> str:
+    return f"pyautoattack {version('pyautoattack')}"
+
+
+def _fingerprint(model: nn.Module, x: Tensor, y: Tensor, keys: U64, settings: list[object]) -> str:
+    """Return a hash of everything the outcome follows from."""
+    weights = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors = {"x": x, "y": y, **weights}
+    columns = {
+        # numpy has no bfloat16; widening is exact.
+        name: (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).cpu().numpy()
+        for name, tensor in tensors.items()
+    }
+    data = columns_sha256({"keys": keys, **columns})
+    return configuration_hash([data, *settings, _implementation()])
+
+
+def _require_same(state: AttackState, fingerprint: str) -> None:
+    if state["fingerprint"] != fingerprint:
+        raise StateError(
+            "the saved state belongs to another model, data, seed, radius or suite",
+            expected=fingerprint,
+            got=state["fingerprint"],
+            hint="start this evaluation anew, or resume it with what it was started with",
+        )
+
+
+def _require_pixels(x: Tensor, y: Tensor, keys: U64) -> None:
+    if x.ndim != 4 or len(x) == 0 or y.shape != (len(x),) or keys.shape != (len(x),):
+        raise UsageError(
+            "images, labels and keys do not fit together",
+            expected="(N, C, H, W) images, N labels and N keys, N > 0",
+            got=f"{tuple(x.shape)}, {tuple(y.shape)} and {keys.shape}",
+        )
+    if not x.is_floating_point() or not 0 <= float(x.min()) <= float(x.max()) <= 1:
+        raise UsageError(
+            "the images are not pixels in [0, 1]",
+            expected="floating point values in [0, 1]",
+            got=f"{x.dtype} in [{x.min().item()}, {x.max().item()}]",
+        )
+
+
+def _require_logits(logits: Tensor, again: Tensor, y: Tensor) -> None:
+    if logits.ndim != 2 or int(y.min()) < 0 or int(y.max()) >= logits.shape[1]:
+        raise UsageError(
+            "the model's outputs do not fit the labels",
+            expected=f"logits of shape (N, K) with K > {int(y.max())}, and labels from 0",
+            got=f"shape {tuple(logits.shape)}, labels from {int(y.min())}",
+        )
+    scale = float(logits.norm(dim=1).max()) + 1e-10
+    if float((logits - again).norm(dim=1).max()) > _RANDOM_LOGITS * scale:
+        raise DatacurateError(
+            "the model gives other logits for the same images a second time",
+            hint="evaluate it without its randomness; these suites cannot measure a random model",
+        )
+
+
+def _require_within(attack: str, adversarial: Tensor, x: Tensor, radius: float) -> None:
+    """Refuse claims outside the ball or the pixel range: the attack itself would be wrong."""
+    if not len(x):
+        return
+    distance = float((adversarial - x).abs().max())
+    low, high = float(adversarial.min()), float(adversarial.max())
+    if not (distance <= radius + _RADIUS_TOLERANCE and low >= 0 and high <= 1):
+        raise DatacurateError(
+            f"{attack} claims adversarial examples that are not allowed",
+            expected=f"within {radius:.6f} of the image, pixels in [0, 1]",
+            got=f"distance {distance:.6f}, pixels in [{low:.6f}, {high:.6f}]",
+            hint=f"report this; the attacks are those of {_implementation()}",
+        )
