@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from datacurate.attacks.correctness import Progress
 from datacurate.attacks.frozen import device_of, frozen
 from datacurate.attacks.outcome import CLEAN_WRONG, SURVIVED, AttackOutcome, AttackState
 from datacurate.attacks.precision import full_float32
@@ -23,8 +24,6 @@ from datacurate.attacks.searches import Predict, search
 from datacurate.attacks.suites import plan
 from datacurate.errors import DatacurateError, StateError, UsageError
 from datacurate.fingerprints import U64, columns_sha256, configuration_hash
-
-Progress = Callable[[str, int, int], None]
 
 _RADIUS_TOLERANCE = 1e-6  # pixels near 1 are rounded to 6e-8
 _SQUARE_ALARM = 0.002  # Square finding more than this beyond the rest is a sign of masked gradients

@@ -1,0 +1,180 @@
+"""The attack suite on one model: clean, PGD-10 and AutoAttack accuracy of the same examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from datacurate.attacks.autoattack import autoattack
+from datacurate.attacks.correctness import Progress, correct_under_pgd
+from datacurate.attacks.frozen import device_of
+from datacurate.attacks.outcome import AttackOutcome, AttackState
+from datacurate.attacks.precision import full_float32
+from datacurate.data.batches import as_pixels
+from datacurate.fingerprints import U64, content_hashes, mix64, seed64
+from datacurate.ranks.statistics import Accuracy
+from datacurate.recipes import Attack
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model withstands.
+
+    Attributes
+    ----------
+    pgd10 : ndarray of bool, shape (N,)
+        Whether each example is right under PGD-10 from a zero start with steps of 2/255.
+    outcome : AttackOutcome
+        Of AutoAttack, example by example; clean correctness is part of it.
+    device : str
+        Where it was computed, such as ``"cpu"``.
+    torch : str
+        Version.
+    """
+
+    pgd10: npt.NDArray[np.bool_]
+    outcome: AttackOutcome
+    device: str
+    torch: str
+
+    def __len__(self) -> int:
+        return len(self.pgd10)
+
+    @property
+    def clean(self) -> Accuracy:
+        """Accuracy on the unperturbed examples."""
+        return _accuracy(self.outcome.clean_correct)
+
+    @property
+    def pgd(self) -> Accuracy:
+        """Robust accuracy under PGD-10."""
+        return _accuracy(self.pgd10)
+
+    @property
+    def robust(self) -> Accuracy:
+        """Robust accuracy under AutoAttack."""
+        return _accuracy(self.outcome.robust)
+
+    @property
+    def overestimation_gap(self) -> float:
+        """PGD-10 accuracy less AutoAttack accuracy, in points."""
+        return self.pgd.percent - self.robust.percent
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the accuracies and all they depend on, for JSON; without the examples."""
+        outcome = self.outcome
+        return {
+            "n": len(self),
+            "radius_255": outcome.radius * 255,
+            "clean": self.clean.as_dict(),
+            "pgd10": self.pgd.as_dict(),
+            "autoattack": self.robust.as_dict(),
+            "overestimation_gap": self.overestimation_gap,
+            "suite": outcome.suite,
+            "label": outcome.label,
+            "attacks": [
+                {"name": name, "correct_after": left, "seconds": seconds}
+                for name, left, seconds in zip(
+                    outcome.attacks, outcome.left, outcome.seconds, strict=True
+                )
+            ],
+            "unconfirmed": outcome.unconfirmed,
+            "warnings": list(outcome.warnings),
+            "seed": outcome.seed,
+            "implementation": outcome.implementation,
+            "device": self.device,
+            "torch": self.torch,
+        }
+
+
+def choose_examples(content_hash: U64, count: int) -> npt.NDArray[np.int64]:
+    """Return which examples are evaluated: the same images whatever their order in the data.
+
+    Parameters
+    ----------
+    content_hash : ndarray of uint64, shape (N,)
+        Of each example; see `datacurate.fingerprints.content_hashes`.
+    count : int
+        How many; 0, or more than there are, means all.
+
+    Returns
+    -------
+    ndarray of int64
+        Rows, ascending: those whose mixed hash is smallest. Of equal images the first come first.
+    """
+    if count == 0 or count >= len(content_hash):
+        return np.arange(len(content_hash))
+    lot = mix64(seed64("evaluation"), content_hash)
+    return np.sort(np.argsort(lot, kind="stable")[:count])
+
+
+def evaluate(
+    model: nn.Module,
+    images: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.int64],
+    *,
+    radius_255: float = 8.0,
+    suite: str = "standard",
+    seed: int = 0,
+    batch_size: int = 250,
+    state: AttackState | None = None,
+    save: Callable[[AttackState], None] | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Attack one model and return what it withstands.
+
+    Everything is computed in float32 on the device of the model, which comes back as it was.
+
+    Parameters
+    ----------
+    model : Module
+        Takes pixels in [0, 1], float32 of shape (N, C, H, W); returns logits of shape (N, K).
+    images : ndarray of uint8, shape (N, H, W, C)
+    labels : ndarray of int64, shape (N,)
+    radius_255 : float
+        Of the ℓ∞ ball, in 1/255: 8 whatever the model was trained with.
+    suite : str
+        ``"custom"`` or ``"standard"``; see `datacurate.attacks.suites.plan`.
+    seed : int
+        Each example's noise follows from it and the example's pixels.
+    batch_size : int
+    state, save
+        To resume AutoAttack; see `datacurate.attacks.autoattack.autoattack`.
+    progress : callable, optional
+        ``progress(attack, examples_done, examples)`` after each batch.
+
+    Raises
+    ------
+    DatacurateError
+        As `datacurate.attacks.autoattack.autoattack` does.
+    """
+    x = as_pixels(torch.from_numpy(images))
+    y = torch.from_numpy(labels)
+    outcome = autoattack(
+        model,
+        x,
+        y,
+        radius=radius_255 / 255,
+        suite=suite,
+        seed=seed,
+        batch_size=batch_size,
+        keys=content_hashes(images),
+        state=state,
+        save=save,
+        progress=progress,
+    )
+    attack = Attack(radius=radius_255, step=2, steps=10, start="zero")
+    device = device_of(model, x)
+    with full_float32(device):
+        pgd10 = correct_under_pgd(model, x, y, attack, batch_size=batch_size, progress=progress)
+    return Evaluation(pgd10=pgd10, outcome=outcome, device=str(device), torch=torch.__version__)
+
+
+def _accuracy(correct: npt.NDArray[np.bool_]) -> Accuracy:
+    return Accuracy(int(np.count_nonzero(correct)), len(correct))
