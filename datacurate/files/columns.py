@@ -6,11 +6,13 @@ A measure is added by adding a row here: the writer, the reader and the check ta
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+
+from datacurate.ranks.scores import packed_width
 
 PER_EXAMPLE: tuple[str, ...] = ("N",)
 PER_RUN: tuple[str, ...] = ("N", "R")
@@ -122,9 +124,8 @@ RUN_COLUMNS: Mapping[str, Column] = {
             "margin",
             "float32",
             PER_RUN,
-            "mean adversarial margin: true-class probability less the largest other one",
-            least=-1,
-            most=1,
+            "mean adversarial margin: true-class logit less the largest other one",
+            least=-math.inf,
             problematic="low",
         ),
         Column(
@@ -154,3 +155,47 @@ RECORD_COLUMNS = ("instability", "first_learned", "forgetting", "probability", "
 """The run columns that the profiling record itself gives."""
 
 KNOWN_COLUMNS: Mapping[str, Column] = {**IDENTITY_COLUMNS, **RANK_COLUMNS, **RUN_COLUMNS}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A column that is not as the format says: what, what was expected, what there is."""
+
+    what: str
+    expected: str
+    got: str
+
+
+def shape_fault(
+    declared: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]],
+    examples: int,
+    epochs: Sequence[int],
+) -> Fault | None:
+    """Return the first fault in the types and shapes of a file's columns, or None.
+
+    Columns that are not known here, of a later minor version, may have any shape.
+
+    Parameters
+    ----------
+    declared : mapping of str to (dtype, shape)
+    examples : int
+        N.
+    epochs : sequence of int
+        T of each run.
+    """
+    longest = packed_width(max(epochs, default=0))
+    sizes = {"N": examples, "R": len(epochs), "B": longest}
+    for name, column in KNOWN_COLUMNS.items():
+        if name not in declared:
+            if column.required:
+                return Fault(f"column {name} is missing", "every rank file has it", "none")
+            continue
+        dtype, shape = declared[name]
+        expected = tuple(sizes[axis] for axis in column.axes)
+        if dtype != column.numpy_dtype or shape != expected:
+            return Fault(
+                f"column {name} has the wrong type or shape",
+                f"{column.dtype} {expected}",
+                f"{dtype} {shape}",
+            )
+    return None

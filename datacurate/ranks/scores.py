@@ -37,8 +37,8 @@ class RunRecord:
     probability : ndarray of float32, shape (M,)
         Mean over epochs of the adversarial example's true-class probability, in [0, 1].
     margin : ndarray of float32, shape (M,)
-        Mean over epochs of the adversarial example's true-class probability less the largest
-        other one, in [-1, 1].
+        Mean over epochs of the adversarial example's true-class logit less the largest other one:
+        the area under the margin (Pleiss et al., 2020), under attack.
     measures : mapping of str to ndarray, shape (M,)
         Further measures, by the name of their column in the rank file.
     """

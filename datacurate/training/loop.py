@@ -148,7 +148,7 @@ def fit(
     data: TrainingData,
     seed: int,
     state: Path,
-    on_epoch: Callable[[EpochReport], None] | None = None,
+    on_epoch: Callable[[list[EpochReport]], None] | None = None,
 ) -> Fit:
     """Train a network, or go on where an earlier call with the same arguments stopped.
 
@@ -164,7 +164,7 @@ def fit(
     state : Path
         The file that is written after every epoch and read at the start if it exists.
     on_epoch : callable, optional
-        Called after each epoch is saved.
+        Called with the history so far after each epoch is saved.
 
     Raises
     ------
@@ -176,10 +176,10 @@ def fit(
         if state.exists():
             run.load_state_dict(load_tensors(state))
         for epoch in range(len(run.history), training.epochs):
-            report = run.train_epoch(epoch)
+            run.train_epoch(epoch)
             save_tensors(state, run.state_dict())
             if on_epoch is not None:
-                on_epoch(report)
+                on_epoch(list(run.history))
         return run.finished()
 
 
@@ -228,7 +228,7 @@ class _Run:
         self.best: Weights = {}
         self.best_epoch = 0
 
-    def train_epoch(self, epoch: int) -> EpochReport:
+    def train_epoch(self, epoch: int) -> None:
         started = time.perf_counter()
         before = self.history[-1].seconds if self.history else 0.0
         size = self.training.optimizer.batch_size
@@ -261,7 +261,6 @@ class _Run:
             examples_per_second=len(order) / trained,
         )
         self.history.append(report)
-        return report
 
     def train_batch(
         self, places: npt.NDArray[np.int64], epoch: int, step: int
