@@ -55,8 +55,15 @@ class Opened:
         return {name: (data.dtype, data.shape) for name, data in self._datasets.items()}
 
     def column(self, name: str) -> npt.NDArray[Any]:
-        """Return one column's values."""
-        values: npt.NDArray[Any] = self._datasets[name][...]
+        """Return one column's values.
+
+        Raises
+        ------
+        FileError
+            If they are damaged.
+        """
+        with _damage_named(self.path):
+            values: npt.NDArray[Any] = self._datasets[name][...]
         return values
 
 
@@ -83,15 +90,22 @@ def opened(path: Path) -> Iterator[Opened]:
             got="an empty file" if not start else f"a file that starts with {start!r}",
             hint="make ranks with `datacurate profile`",
         )
+    with contextlib.ExitStack() as stack:
+        with _damage_named(path):
+            file = stack.enter_context(h5py.File(path, "r", locking=False))
+            found = Opened(path, file)
+        yield found
+
+
+@contextlib.contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Turn what HDF5 raises for damage, any of these by the structure that is hit, into ours."""
     try:
-        with h5py.File(path, "r", locking=False) as file:
-            yield Opened(path, file)
-    except FileError:
-        raise
+        yield
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
-        # HDF5 reports damage as any of these, depending on the structure that is hit.
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise FileError(
-            f"{path} is damaged or incomplete: {str(error).splitlines()[0]}",
+            f"{path} is damaged or incomplete: {reason}",
             hint="get the file again, or make it again with `datacurate profile`",
         ) from error
 

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from datacurate.errors import DataError, FileError, UnknownNameError
+from datacurate.errors import DataError, FileError
 from datacurate.files import attributes as texts
 from datacurate.files import hdf5
-from datacurate.files.columns import (
-    IDENTITY_COLUMNS,
-    KNOWN_COLUMNS,
-    RECORD_COLUMNS,
-    RUN_COLUMNS,
-    Column,
-)
+from datacurate.files.columns import IDENTITY_COLUMNS, KNOWN_COLUMNS, shape_fault
 from datacurate.files.provenance import Provenance
+from datacurate.fingerprints import label_fingerprint
 from datacurate.identity import Identity
 from datacurate.outputs import atomic_path, refuse_existing
-from datacurate.ranks import ranking, scores
-from datacurate.ranks.ranking import Aggregation, Ranking
+from datacurate.ranks import ranking
+from datacurate.ranks.ranking import Ranking
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,13 +72,17 @@ class RankFile:
         return ranking.mean_over_runs(self.columns["probability"])
 
     def ranking(self) -> Ranking:
-        """Return the total order, recomputed from the aggregate rank by the format's tie rule."""
-        return ranking.rank(
-            self.columns["problematic_rank"],
-            self.identity.label_fingerprint,
-            probability=self.probability,
-            profiled=self.profiled,
-        )
+        """Return the total order as the file states it.
+
+        Raises
+        ------
+        DataError
+            If the positions are no permutation, do not follow the ranks, or a rank is NaN.
+        """
+        columns = self.columns
+        stated = Ranking(columns["problematic_rank"], columns["position"], self.probability)
+        ranking.check_ranking(stated)
+        return stated
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a table with a row an example; columns per run are called ``NAME.0`` and so on.
@@ -108,59 +107,6 @@ class RankFile:
         return pd.DataFrame(flat)
 
 
-def from_runs(
-    identity: Identity,
-    records: Sequence[scores.RunRecord],
-    provenance: Provenance,
-    profiled_rows: npt.NDArray[np.int64] | None = None,
-) -> RankFile:
-    """Return the rank file of one or more finished runs.
-
-    Parameters
-    ----------
-    identity : Identity
-        Of all N examples.
-    records : sequence of RunRecord
-        Of the M profiled examples, in the order of `profiled_rows`; one for each finished run, in
-        the order of ``provenance.runs``.
-    provenance : Provenance
-        Its `aggregation` says how the runs become one rank.
-    profiled_rows : ndarray of int64, shape (M,), optional
-        Which rows were profiled; all of them by default.
-
-    Raises
-    ------
-    DataError
-        If records, rows and provenance do not fit each other, or a score is NaN.
-    UsageError
-        If there is no record.
-    """
-    rows = np.arange(len(identity)) if profiled_rows is None else profiled_rows
-    if provenance.epochs != tuple(record.epochs for record in records):
-        raise DataError(
-            "the runs' provenance does not belong to their records",
-            expected=f"epochs {[record.epochs for record in records]}",
-            got=f"epochs {list(provenance.epochs)}",
-        )
-    columns = _run_columns(records, rows, len(identity))
-    score = np.full(len(identity), np.nan)
-    score[rows] = ranking.aggregate(
-        columns["instability"][rows],
-        cast(Aggregation, provenance.aggregation),
-        provenance.epochs,
-    )
-    profiled = np.zeros(len(identity), dtype=np.bool_)
-    profiled[rows] = True
-    order = ranking.rank(
-        score,
-        identity.label_fingerprint,
-        probability=ranking.mean_over_runs(columns["probability"]),
-        profiled=profiled,
-    )
-    aggregate = {"problematic_rank": order.score, "position": order.position}
-    return RankFile(identity, {**aggregate, **columns}, provenance)
-
-
 def write(path: Path, rank_file: RankFile, force: bool = False) -> str:
     """Write a rank file and return its content sha256.
 
@@ -181,7 +127,9 @@ def write(path: Path, rank_file: RankFile, force: bool = False) -> str:
     """
     refuse_existing(path, force)
     columns = file_columns(rank_file)
-    _check_shapes(columns, len(rank_file), rank_file.provenance.epochs)
+    declared = {name: (values.dtype, values.shape) for name, values in columns.items()}
+    if fault := shape_fault(declared, len(rank_file), rank_file.provenance.epochs):
+        raise DataError(fault.what, expected=fault.expected, got=fault.got)
     attributes = texts.from_parts(rank_file.identity, rank_file.provenance, columns)
     with atomic_path(path) as temporary:
         hdf5.write(temporary, attributes, columns)
@@ -213,7 +161,7 @@ def read(path: Path, columns: Collection[str] | None = None) -> RankFile:
             name: verified_column(file, metadata, name) for name in file.columns if name in wanted
         }
     return RankFile(
-        identity=_identity(metadata, values),
+        identity=_identity(path, metadata, values),
         columns={name: array for name, array in values.items() if name not in IDENTITY_COLUMNS},
         provenance=metadata.provenance,
         content_sha256=metadata.content_sha256,
@@ -265,94 +213,6 @@ def file_columns(rank_file: RankFile) -> dict[str, npt.NDArray[Any]]:
     return {**columns, **rank_file.columns}
 
 
-def _run_columns(
-    records: Sequence[scores.RunRecord], rows: npt.NDArray[np.int64], examples: int
-) -> dict[str, npt.NDArray[Any]]:
-    """Return the columns per run, of N rows, with what is missing where nothing was profiled."""
-    measures = {name for record in records for name in record.measures}
-    for name in sorted(measures):
-        if name not in RUN_COLUMNS or name in RECORD_COLUMNS:
-            raise UnknownNameError("measure", name, set(RUN_COLUMNS) - set(RECORD_COLUMNS))
-    columns: dict[str, npt.NDArray[Any]] = {}
-    for name in (*RECORD_COLUMNS, *sorted(measures)):
-        column = RUN_COLUMNS[name]
-        shape: tuple[int, ...] = (examples, len(records))
-        if name == "correct":
-            shape += (max((record.correct.shape[1] for record in records), default=0),)
-        values = np.full(shape, column.missing, dtype=column.dtype)
-        for run, record in enumerate(records):
-            found = _score(record, name)
-            if len(found) != len(rows):
-                raise DataError(
-                    f"{name} of run {run} has the wrong length",
-                    expected=f"{len(rows):,} profiled examples",
-                    got=f"{len(found):,}",
-                )
-            if values.ndim == 3:
-                values[rows, run, : found.shape[1]] = found
-            else:
-                values[rows, run] = found
-        columns[name] = values
-    return columns
-
-
-def _score(record: scores.RunRecord, name: str) -> npt.NDArray[Any]:
-    """Return one column of one run for the profiled examples."""
-    match name:
-        case "instability":
-            return scores.instability(record.correct, record.epochs)
-        case "first_learned":
-            return scores.first_learned(record.correct, record.epochs)
-        case "forgetting":
-            return scores.forgetting_events(record.correct, record.epochs)
-        case "probability":
-            return record.probability
-        case "margin":
-            return record.margin
-        case "correct":
-            return record.correct
-    if name not in record.measures:
-        raise DataError(f"a run has no {name}, another one has")
-    return record.measures[name]
-
-
-def _expected_shape(column: Column, examples: int, epochs: Sequence[int]) -> tuple[int, ...]:
-    sizes = {
-        "N": examples,
-        "R": len(epochs),
-        "B": scores.packed_width(max(epochs, default=0)),
-    }
-    return tuple(sizes[axis] for axis in column.axes)
-
-
-def _shape_fault(
-    columns: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]],
-    examples: int,
-    epochs: Sequence[int],
-) -> tuple[str, str, str] | None:
-    """Return what is wrong with declared columns, what was expected and what was got, or None."""
-    for name, column in KNOWN_COLUMNS.items():
-        if name not in columns:
-            if column.required:
-                return f"column {name} is missing", "every rank file has it", "none"
-            continue
-        dtype, shape = columns[name]
-        expected = _expected_shape(column, examples, epochs)
-        if dtype != column.numpy_dtype or shape != expected:
-            return (
-                f"column {name} has the wrong type or shape",
-                f"{column.dtype} {expected}",
-                f"{dtype} {shape}",
-            )
-    return None
-
-
-def _check_shapes(columns: Columns, examples: int, epochs: Sequence[int]) -> None:
-    declared = {name: (values.dtype, values.shape) for name, values in columns.items()}
-    if fault := _shape_fault(declared, examples, epochs):
-        raise DataError(fault[0], expected=fault[1], got=fault[2])
-
-
 def _check_declared(path: Path, file: hdf5.Opened, metadata: texts.Metadata) -> None:
     """Raise unless the columns there are those the attributes and the format speak of."""
     if set(file.columns) != set(metadata.column_hashes):
@@ -363,20 +223,31 @@ def _check_declared(path: Path, file: hdf5.Opened, metadata: texts.Metadata) -> 
             hint="get the file again from its source",
         )
     provenance = metadata.provenance
-    fault = _shape_fault(file.columns, metadata.dataset["examples"], provenance.epochs)
-    if fault:
-        raise FileError(f"{path}: {fault[0]}", expected=fault[1], got=fault[2])
+    if fault := shape_fault(file.columns, metadata.dataset["examples"], provenance.epochs):
+        raise FileError(f"{path}: {fault.what}", expected=fault.expected, got=fault.got)
 
 
-def _identity(metadata: texts.Metadata, columns: Columns) -> Identity:
+def _identity(path: Path, metadata: texts.Metadata, columns: Columns) -> Identity:
     dataset = metadata.dataset
+    labels = columns["label"].astype(np.int64)
+    fingerprint = dataset["label_fingerprint"]
+    if labels.min() < 0 or labels.max() >= dataset["classes"]:
+        raise FileError(
+            f"{path} has labels of classes that it does not name",
+            expected=f"0 to {dataset['classes'] - 1}",
+            got=f"{labels.min()} to {labels.max()}",
+        )
+    if (got := label_fingerprint(labels)) != fingerprint:
+        raise FileError(
+            f"the labels of {path} do not match their fingerprint", expected=fingerprint, got=got
+        )
     return Identity(
         name=dataset["name"],
         split=dataset["split"],
         class_names=metadata.class_names,
         shape=tuple(dataset["shape"]),
-        labels=columns["label"].astype(np.int64),
-        label_fingerprint=dataset["label_fingerprint"],
+        labels=labels,
+        label_fingerprint=fingerprint,
         pixel_fingerprint=dataset["pixel_fingerprint"],
         content_hash=columns.get("content_hash"),
         perceptual_hash=columns.get("perceptual_hash"),

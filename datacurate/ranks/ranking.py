@@ -28,6 +28,34 @@ _FEW_VALUES = 1 << 16  # so many distinct values stay in the processor's cache
 
 
 @dataclass(frozen=True)
+class Ranking:
+    """A total order of examples, and what it rests on.
+
+    Attributes
+    ----------
+    score : ndarray of float64, shape (N,)
+        High is problematic; NaN where not profiled.
+    position : ndarray of int64, shape (N,)
+        0 is the most friendly example, M − 1 the most problematic of the M profiled ones;
+        `NOT_RANKED` elsewhere.
+    probability : ndarray of float64, shape (N,), or None
+        What broke ties of the score; None leaves them to the hash.
+    """
+
+    score: F64
+    position: I64
+    probability: F64 | None = None
+
+    @property
+    def order(self) -> I64:
+        """The rows of the profiled examples from friendly to problematic, shape (M,)."""
+        rows = np.flatnonzero(self.position != NOT_RANKED)
+        order = np.empty(len(rows), dtype=np.int64)
+        order[self.position[rows]] = rows
+        return order
+
+
+@dataclass(frozen=True)
 class Ties:
     """How much of a total order the scores themselves decided.
 
@@ -48,25 +76,6 @@ class Ties:
     distinct: int
     by_probability: int
     by_hash: int
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """A score, and the total order it leads to.
-
-    Attributes
-    ----------
-    score : ndarray of float64, shape (N,)
-        High is problematic; NaN where not profiled.
-    position : ndarray of int64, shape (N,)
-        0 is the most friendly example, M − 1 the most problematic of the M profiled ones;
-        `NOT_RANKED` elsewhere.
-    ties : Ties
-    """
-
-    score: F64
-    position: I64
-    ties: Ties
 
 
 def problematic_rank(score: npt.NDArray[Any]) -> I64:
@@ -204,21 +213,54 @@ def rank(
     members = order[tied]
     hashes = _tie_hash(rows[members], label_fingerprint)
     within = np.lexsort((hashes, tie_break[members], known[members]))
-    order[tied] = members = members[within]
-    still_tied = _beside_an_equal(known[members], tie_break[members])
+    order[tied] = members[within]
 
     position = np.full(len(score), NOT_RANKED, dtype=np.int64)
     position[rows[order]] = np.arange(len(rows))
     values = np.full(len(score), np.nan)
     values[rows] = known
+    return Ranking(
+        values, position, None if probability is None else probability.astype(np.float64)
+    )
+
+
+def check_ranking(ranking: Ranking) -> None:
+    """Raise unless positions are a permutation that follows the scores.
+
+    Raises
+    ------
+    DataError
+    """
+    ranked = ranking.position != NOT_RANKED
+    rows = np.flatnonzero(ranked)
+    places = ranking.position[rows]
+    refuse_nan(ranking.score[rows], "a score")
+    inside = len(rows) == 0 or (places.min() >= 0 and places.max() < len(rows))
+    if not inside or np.any(np.bincount(places, minlength=len(rows)) != 1):
+        raise DataError(
+            "the positions are not an order of the profiled examples",
+            expected=f"each of 0 to {len(rows) - 1:,} once, and {NOT_RANKED} for the others",
+        )
+    if np.any(np.diff(ranking.score[ranking.order]) < 0):
+        raise DataError("the positions do not follow the scores")
+
+
+def count_ties(ranking: Ranking) -> Ties:
+    """Return how much of an order was decided by its scores, by probabilities and by the hash."""
+    order = ranking.order
+    score = ranking.score[order]
+    tied = _beside_an_equal(score)
+    if ranking.probability is None:
+        still_tied = tied
+    else:
+        still_tied = _beside_an_equal(score, ranking.probability[order])
     by_hash = int(np.count_nonzero(still_tied))
-    ties = Ties(
-        examples=len(rows),
-        distinct=int(np.count_nonzero(np.diff(known[order]))) + 1 if len(rows) else 0,
-        by_probability=len(members) - by_hash,
+    return Ties(
+        examples=len(order),
+        distinct=int(np.count_nonzero(np.diff(score))) + 1 if len(order) else 0,
+        by_probability=int(np.count_nonzero(tied)) - by_hash,
         by_hash=by_hash,
     )
-    return Ranking(values, position, ties)
 
 
 def mean_over_runs(values: npt.NDArray[np.floating[Any]]) -> F64:
