@@ -1,0 +1,233 @@
+"""Where a data set is: the directory given, the environment, the cache, or a download away."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from datacurate.data.canonical import in_official_order
+from datacurate.data.digits import digits
+from datacurate.data.download import download
+from datacurate.data.known import KNOWN, Known
+from datacurate.data.layouts import Layout
+from datacurate.data.recognition import recognise
+from datacurate.errors import (
+    DataError,
+    DataNotFoundError,
+    FetchError,
+    OutputError,
+    UnknownNameError,
+    UsageError,
+)
+from datacurate.files.hub import dataset_snapshot
+from datacurate.fingerprints import label_fingerprint, pixel_fingerprint
+
+VARIABLE = "DATACURATE_DATA"
+
+_HUB = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)(?:@([\w./-]+?))?(?:/([\w./-]+))?/?")
+
+_SUFFIXES = (".npz", ".parquet", ".zip", ".tar", ".tar.gz", ".tgz")
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Located:
+    """A data set found.
+
+    Attributes
+    ----------
+    name : str
+        What it is called from now on: a known name, or that of the user's file or folder.
+    known : Known or None
+    layout : Layout
+    origin : str
+        The path or address to record as its source.
+    """
+
+    name: str
+    known: Known | None
+    layout: Layout
+    origin: str
+
+
+def locate(name: str, data: Path | None = None, tell: Tell | None = None) -> Located:
+    """Find a data set by its name or path; download it if it is known and nowhere else.
+
+    Parameters
+    ----------
+    name : str
+        A known name, a path, or ``hf://datasets/owner/name``.
+    data : Path, optional
+        A directory or file that holds the known data set.
+    tell : callable, optional
+        Called with lines for people about downloads.
+
+    Raises
+    ------
+    UnknownNameError, UsageError
+        If the name is neither known nor a path; if a path comes with a second one.
+    DataError
+        If what is there is not the data set.
+    FetchError
+        If it is nowhere and cannot be downloaded.
+    """
+    known = KNOWN.get(name)
+    if known is None and data is not None:
+        raise (
+            UsageError(f"{name} says already where the data is", hint="drop --data")
+            if _is_address(name)
+            else _unknown(name)
+        )
+    if known is not None:
+        layout, origin = _known(known, data, tell or (lambda _: None))
+        return Located(name, known, layout, origin)
+    if name.startswith("hf:"):
+        return _on_hub(name)
+    path = Path(name).expanduser()
+    if not path.exists():
+        if _is_address(name):
+            raise DataNotFoundError(f"there is no {path}", hint="give a data set's name or path")
+        raise _unknown(name)
+    title = path.resolve().name
+    suffix = next((end for end in _SUFFIXES if title.endswith(end)), "")
+    return Located(title.removesuffix(suffix), None, recognise(path, None), str(path))
+
+
+def cache_directory() -> Path:
+    """Return the directory that downloaded data sets go into, which need not exist."""
+    return Path(platformdirs.user_cache_dir("datacurate")) / "data"
+
+
+def _is_address(name: str) -> bool:
+    """Return whether a name can only be meant as a path or an address."""
+    return any(mark in name for mark in (os.sep, "/", "~")) or name.endswith(_SUFFIXES)
+
+
+def _unknown(name: str) -> UnknownNameError:
+    return UnknownNameError(
+        "data set", name, KNOWN, hint="for data of your own give its path, such as ./images"
+    )
+
+
+def _on_hub(address: str) -> Located:
+    match = _HUB.fullmatch(address)
+    if match is None:
+        raise UsageError(
+            f"{address} is no address of a data set on the Hub",
+            expected="hf://datasets/owner/name, with @revision and /folder if need be",
+        )
+    repository, revision, folder = match.groups()
+    place = dataset_snapshot(repository, revision=revision)
+    layout = recognise(place / folder if folder else place, None)
+    return Located(repository.partition("/")[2], None, layout, address)
+
+
+def _known(known: Known, data: Path | None, tell: Tell) -> tuple[Layout, str]:
+    if data is not None:
+        if not data.exists():
+            raise DataNotFoundError(
+                f"there is no {data}", hint=f"give the directory that holds {known.title}"
+            )
+        inside = data / known.name
+        layout = recognise(inside if inside.is_dir() else data, known)
+        return layout, str(layout.location)
+    if known.archive is None:
+        layout = digits()
+        return layout, str(layout.location)
+    looked: list[str] = []
+    for place in _environment(known):
+        try:
+            layout = recognise(place, known)
+        except DataError as error:
+            # The directory may hold other data sets; this one can still be in the cache.
+            looked.append(f"{place} (${VARIABLE}): {error.what}")
+        else:
+            return layout, str(layout.location)
+    cached = cache_directory() / known.name
+    if not (cached.is_dir() and any(cached.iterdir())):
+        looked.append(f"{cached}: not there")
+        _fetch(known, cached, looked, tell)
+    # The address, not the place in somebody's home, is what a published file should name.
+    layout = recognise(cached, known)
+    packed = layout.location.name == known.archive.file_name
+    return layout, known.archive.url if packed else f"hf://datasets/{known.mirror}"
+
+
+def _environment(known: Known) -> list[Path]:
+    """Return the places that the environment variable names, the data set's own folder first."""
+    value = os.environ.get(VARIABLE)
+    if not value:
+        return []
+    directory = Path(value).expanduser()
+    if not directory.exists():
+        raise DataNotFoundError(
+            f"${VARIABLE} names {directory}, which does not exist", hint=f"unset {VARIABLE}"
+        )
+    inside = directory / known.name
+    return [inside, directory] if inside.is_dir() else [directory]
+
+
+def _fetch(known: Known, cached: Path, looked: list[str], tell: Tell) -> None:
+    """Download a known data set into the cache: the official archive, or else the Hub's mirror."""
+    assert known.archive is not None
+    try:
+        cached.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"the cache {cached} cannot be made: {error.strerror}",
+            hint="set XDG_CACHE_HOME to a directory that can be written",
+        ) from error
+    try:
+        download(
+            known.archive.url, cached / known.archive.file_name, md5=known.archive.md5, tell=tell
+        )
+        return
+    except FetchError as error:
+        looked.append(f"{known.archive.url}: {error.what}")
+    finally:
+        with contextlib.suppress(OSError):
+            cached.rmdir()  # only if nothing came
+    tell(f"the official archive of {known.title} cannot be reached; trying the Hub's mirror")
+    try:
+        _fetch_mirror(known, cached)
+    except FetchError as error:
+        looked.append(f"hf://datasets/{known.mirror}: {error.what}")
+        raise FetchError(
+            f"{known.title} is not on this machine and could not be downloaded",
+            expected=f"it in --data DIR, in ${VARIABLE}, in the cache, or on the network",
+            got="; ".join(looked),
+            hint="give the directory that holds it: --data DIR",
+        ) from error
+
+
+def _fetch_mirror(known: Known, cached: Path) -> None:
+    """Download the mirror beside its place, check that it is the data set, and move it there."""
+    assert known.mirror is not None
+    with tempfile.TemporaryDirectory(dir=cached.parent, prefix=f".{known.name}.") as temporary:
+        folder = Path(temporary) / known.name
+        dataset_snapshot(known.mirror, folder=folder)
+        try:
+            layout = recognise(folder, known)
+            read = in_official_order(layout.train(), known)
+        except DataError as error:
+            raise FetchError(
+                f"hf://datasets/{known.mirror} does not hold {known.title}: {error.what}"
+            ) from error
+        published = known.official.get("train")
+        if len(read.labels) != known.sizes["train"] or (
+            published is not None
+            and (label_fingerprint(read.labels), pixel_fingerprint(read.images))
+            != (published.labels, published.pixels)
+        ):
+            raise FetchError(f"hf://datasets/{known.mirror} does not hold {known.title}")
+        shutil.rmtree(folder / ".cache", ignore_errors=True)
+        folder.rename(cached)

@@ -1,0 +1,62 @@
+"""Tiny-ImageNet as packed by its makers: ``wnids.txt``, ``train/<wnid>/images``, annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from datacurate.data.folders import read_classes, read_images
+from datacurate.data.layouts import Layout, Split
+from datacurate.data.trees import FileTree, image_order
+from datacurate.errors import DataError
+
+_ANNOTATIONS = "val/val_annotations.txt"
+
+
+def recognise_tiny_imagenet(tree: FileTree) -> Layout | None:
+    """Return the layout of an original Tiny-ImageNet tree, or None.
+
+    Classes are the WordNet ids of which there are training images, sorted: fewer than 200 in a
+    part of the data set. Validation images are sorted by class and name too, so that a tree
+    rearranged into one folder a class gives the same order.
+    """
+    marks = [name for name in tree.names if name.rpartition("/")[2] == "wnids.txt"]
+    if len(marks) != 1:
+        return None
+    top = marks[0].rpartition("/")[0]
+    tree = tree.below(top) if top else tree
+    if _ANNOTATIONS not in tree.names:
+        return None  # rearranged: then it is a folder of classes like any other
+    wnids = sorted(tree.read("wnids.txt").decode("ascii", "replace").split())
+    train = tree.below("train")
+    present = {name.partition("/")[0] for name in train.names}
+    classes = tuple(wnid for wnid in wnids if wnid in present)
+    if not classes:
+        raise DataError(
+            f"{tree.location} holds training images of no class that wnids.txt lists",
+            hint="extract the official archive again",
+        )
+    return Layout(
+        kind="tiny-imagenet",
+        location=tree.location,
+        train=lambda: read_classes(train, classes),
+        test=lambda: _validation(tree, classes),
+        class_names=classes,
+        known_as="tiny-imagenet",
+    )
+
+
+def _validation(tree: FileTree, classes: tuple[str, ...]) -> Split:
+    by_class: Mapping[str, list[str]] = {wnid: [] for wnid in classes}
+    text = tree.read(_ANNOTATIONS).decode("utf-8", "replace")
+    there = set(tree.names)
+    for number, line in enumerate(text.splitlines(), 1):
+        fields = line.split("\t")
+        name = f"val/images/{fields[0]}"
+        if len(fields) < 2 or fields[1] not in by_class or name not in there:
+            raise DataError(
+                f"line {number} of {_ANNOTATIONS} in {tree.location} does not hold",
+                expected="the name of an image in val/images, a tab, and a class of wnids.txt",
+                got=line[:80],
+            )
+        by_class[fields[1]].append(name)
+    return read_images(tree, [sorted(by_class[wnid], key=image_order) for wnid in classes])
