@@ -168,6 +168,17 @@ def relate(ranked: Identity, data: Identity) -> Match:
         return Match(Relation.REORDERED, f"{moved:,} of {len(data):,} images stand elsewhere")
     if differing:
         return Match(Relation.FOREIGN, f"{differing:,} of {len(data):,} labels differ")
+    return relate_looks(ranked, data)
+
+
+def relate_looks(ranked: Identity, data: Identity) -> Match:
+    """Decide by perceptual hashes alone whether one data set is a re-encoded copy of another.
+
+    Parameters
+    ----------
+    ranked, data : Identity
+        Made with images, of equal labels; classes of a single example cannot tell anything.
+    """
     in_place, shuffled = _perceptual_distances(ranked, data)
     detail = (
         f"perceptual hashes differ in {in_place:.1f} of 64 bits in place, "
@@ -192,14 +203,31 @@ def require_match(ranked: Identity, data: Identity, what: str) -> Match:
     DataMismatchError
         If positions of one do not mean the examples of the other.
     """
-    match = relate(ranked, data)
+    return require_usable(relate(ranked, data), what, describe(ranked), describe(data))
+
+
+def require_usable(match: Match, what: str, expected: str, got: str) -> Match:
+    """Return a match if positions may be joined by it, or refuse.
+
+    Parameters
+    ----------
+    match : Match
+    what : str
+        As for `require_match`.
+    expected, got : str
+        The data it was made from and the data at hand, in a line each.
+
+    Raises
+    ------
+    DataMismatchError
+    """
     if match.usable:
         return match
     reordered = match.relation is Relation.REORDERED
     raise DataMismatchError(
         f"{what} were not made for this data: {match.relation.value} ({match.detail})",
-        expected=describe(ranked),
-        got=describe(data),
+        expected=expected,
+        got=got,
         hint=(
             "bring the images into the order the ranks were made for"
             if reordered

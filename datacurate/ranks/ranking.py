@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from datacurate.errors import DataError, UsageError
+from datacurate.errors import DataError, UnknownNameError, UsageError
 from datacurate.fingerprints import mix64
 from datacurate.ranks.scores import NEVER
 
@@ -134,7 +134,7 @@ def aggregate(
     DataError
         If an instability is NaN.
     UsageError
-        If there is no run, or no `epochs` for pooling.
+        If there is no run, no `epochs` for pooling, or no such aggregation.
     """
     examples, runs = instability.shape
     if runs == 0:
@@ -145,6 +145,8 @@ def aggregate(
             total += problematic_rank(instability[:, run])
         # One division of exact integers: equal sums stay equal.
         return np.divide(total, float(runs * max(examples, 1)))
+    if how != "pooled":
+        raise UnknownNameError("aggregation", how, get_args(Aggregation))
     if epochs is None or len(epochs) != runs:
         raise UsageError("pooling counts needs the number of epochs of every run")
     for run, length in enumerate(epochs):
