@@ -12,6 +12,8 @@ from typing import Annotated
 import typer
 
 from datacurate.cli import console
+from datacurate.cli.prune import prune
+from datacurate.cli.show import show
 
 app = typer.Typer(
     name="datacurate",
@@ -39,6 +41,10 @@ def everywhere(
 
         console.say_out(f"datacurate {__version__}")
         raise typer.Exit
+
+
+app.command()(prune)
+app.command()(show)
 
 
 def main() -> None:

@@ -131,6 +131,8 @@ def parsed(path: Path, attributes: Mapping[str, str]) -> Metadata:
     names = reader.json("class_names", list)
     if not all(isinstance(name, str) for name in names) or len(names) != dataset["classes"]:
         raise reader.wrong("class_names", "it does not name every class")
+    if not all(name.isprintable() for name in (*names, dataset["name"], dataset["split"])):
+        raise reader.wrong("class_names", "a name holds control characters")
     shape = dataset["shape"]
     if len(shape) != 3 or not all(isinstance(side, int) and side >= 0 for side in shape):
         raise reader.wrong("dataset", f"shape is {shape}")

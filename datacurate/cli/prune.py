@@ -1,0 +1,166 @@
+"""`datacurate prune`: ranks → index list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from datacurate.cli import console
+from datacurate.cli.options import Data, Force, Json
+from datacurate.cli.sources import rank_file_path
+
+if TYPE_CHECKING:
+    from datacurate.files.indexfile import Form, IndexFile
+    from datacurate.files.rankfile import RankFile
+    from datacurate.identity import Match
+
+_MOST_ROWS = 20  # classes shown before the table keeps to those that lose most
+
+
+def prune(
+    source: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A rank file; by default the only *.ranks.h5 in this directory.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    keep: Annotated[
+        str,
+        typer.Option(
+            "--keep",
+            metavar="AMOUNT",
+            help="How many to keep: 40000, 0.8 or 80%. 1 is one example, 1.0 all of them.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to write.")] = Path(
+        "idx.npy"
+    ),
+    strategy: Annotated[
+        Literal["friendly", "problematic", "random"],
+        typer.Option(help="friendly drops the most problematic, problematic the most friendly."),
+    ] = "friendly",
+    balanced: Annotated[
+        bool, typer.Option("--balanced", help="Keep equally many of each class.")
+    ] = False,
+    floor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AMOUNT",
+            help="Keep at least so much of each class: 1000, 0.5 or 50%.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the random strategy.", min=0)] = 0,
+    form: Annotated[
+        Literal["index", "mask", "csv"] | None,
+        typer.Option(
+            "--format",
+            help="Rows as int64, a boolean mask, or CSV; by default CSV for FILE.csv, else rows.",
+            show_default=False,
+        ),
+    ] = None,
+    data: Data = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Choose the examples to train on from the ranks of a data set.
+
+    Writes the rows to keep, for torch.utils.data.Subset, and beside them FILE.json,
+    which says whose ranks these are and for which data.
+
+    Example: datacurate prune cifar10.ranks.h5 --keep 40000 --out idx.npy
+    """
+    from datacurate import pruning
+    from datacurate.errors import FileError
+    from datacurate.files import indexfile, rankfile
+    from datacurate.ranks.selection import parse_amount
+
+    path = rank_file_path(source)
+    # An output that cannot be written is said before the work, not after it.
+    indexfile.refuse_existing_pair(out, force)
+    if out.resolve() == path.resolve():
+        raise FileError(f"{out} is the rank file itself", hint="choose another --out")
+    ranks = rankfile.read(path, columns=("probability",))
+    console.note(f"ranks: {path}: {pruning.describe_ranks(ranks)}")
+    amount = parse_amount(keep, int(ranks.profiled.sum()))
+    match = _compared(ranks, path, data)
+    index = pruning.prune(
+        ranks,
+        amount,
+        strategy=strategy,
+        balanced=balanced,
+        floor=floor,
+        seed=seed,
+        name=path.name,
+        match=match,
+    )
+    for line in index.warnings:
+        console.warn(line)
+    chosen: Form = form or ("csv" if out.suffix == ".csv" else "index")
+    indexfile.write(out, index, chosen, force)
+    if as_json:
+        console.print_json(_result(out, index, chosen))
+    else:
+        _print(out, index, path)
+
+
+def _compared(ranks: RankFile, path: Path, data: Path | None) -> Match | None:
+    """Return how the ranks' data relates to the data at hand, if it was given, or refuse."""
+    if data is None:
+        return None
+    from datacurate.data import load_train
+    from datacurate.identity import require_match
+
+    identity = load_train(ranks.identity.name, data).identity
+    return require_match(ranks.identity, identity, f"the ranks in {path}")
+
+
+def _result(out: Path, index: IndexFile, form: Form) -> dict[str, Any]:
+    return {
+        "file": str(out),
+        "form": form,
+        "kept": len(index.kept),
+        "of": sum(row["before"] for row in index.classes),
+        "selection": dict(index.selection),
+        "source": dict(index.source),
+        "classes": [dict(row) for row in index.classes],
+        "data_check": index.data_check,
+        "warnings": list(index.warnings),
+    }
+
+
+def _print(out: Path, index: IndexFile, path: Path) -> None:
+    ranked = sum(row["before"] for row in index.classes)
+    console.print_table(_classes_table(index))
+    tied = index.selection["tied_by_probability"], index.selection["tied_by_hash"]
+    console.say_out(
+        f"{out}: {len(index.kept):,} of {ranked:,} kept ({index.selection['strategy']}, "
+        f"ranks of {path.name}); decided by ties: {tied[0]:,} by probability, {tied[1]:,} by hash"
+    )
+    console.note(f"check: {index.data_check}")
+
+
+def _classes_table(index: IndexFile) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = [row for row in index.classes if row["before"]]
+    title = None
+    if len(rows) > _MOST_ROWS:
+        rows.sort(key=lambda row: row["after"] / row["before"])
+        title = f"the {_MOST_ROWS} of {len(rows)} classes that lose most"
+        rows = rows[:_MOST_ROWS]
+    table = Table("class", title=title, title_justify="left", box=None)
+    for heading in ("before", "after", "dropped"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        dropped = 1 - row["after"] / row["before"]
+        table.add_row(
+            Text(row["name"]), f"{row['before']:,}", f"{row['after']:,}", f"{dropped:.1%}"
+        )
+    return table

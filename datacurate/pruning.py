@@ -1,0 +1,148 @@
+"""From ranks to the rows that are kept: `prune` chooses, states how, and says whom it hurts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from datacurate.files.digest import digest_of
+from datacurate.files.indexfile import IndexFile
+from datacurate.files.rankfile import RankFile
+from datacurate.identity import Match
+from datacurate.ranks.selection import Strategy, select
+
+TIE_RULE = "mean adversarial true-class probability, then hash of row and label fingerprint"
+NOT_COMPARED = "the ranks were not compared with any data"
+
+_GUTTED = 1 / 3  # a class that loses less than this is not said to be hurt
+_DISPROPORTION = 1.5
+
+
+def prune(
+    rank_file: RankFile,
+    keep: int,
+    *,
+    strategy: Strategy = "friendly",
+    balanced: bool = False,
+    floor: str | None = None,
+    seed: int = 0,
+    name: str = "",
+    match: Match | None = None,
+) -> IndexFile:
+    """Return which examples of a ranked data set to keep.
+
+    Parameters
+    ----------
+    rank_file : RankFile
+    keep : int
+        From 1 to the number of profiled examples.
+    strategy, balanced, floor, seed
+        As for `datacurate.ranks.selection.select`.
+    name : str
+        What the rank file is called.
+    match : Match, optional
+        How its data relates to the data at hand, where that was compared.
+
+    Raises
+    ------
+    UsageError
+        If there are too few examples, of a class or altogether.
+    DataError
+        If the ranks are no order of the examples.
+    """
+    identity = rank_file.identity
+    selection = select(
+        rank_file.ranking(),
+        keep,
+        identity.labels,
+        strategy=strategy,
+        balanced=balanced,
+        floor=floor,
+        seed=seed,
+        class_names=identity.class_names,
+    )
+    before = np.bincount(identity.labels[rank_file.profiled], minlength=identity.classes)
+    after = np.bincount(identity.labels[selection.kept], minlength=identity.classes)
+    classes = tuple(
+        {"name": class_name, "before": had, "after": has}
+        for class_name, had, has in zip(
+            identity.class_names, before.tolist(), after.tolist(), strict=True
+        )
+    )
+    warnings = [] if match is None or match.warning is None else [match.warning]
+    return IndexFile(
+        kept=selection.kept,
+        dataset=digest_of(identity),
+        selection={
+            "strategy": strategy,
+            "balanced": balanced,
+            "floor": floor,
+            "seed": seed if strategy == "random" else None,
+            "tie_rule": TIE_RULE,
+            "tied_by_probability": selection.tied_by_probability,
+            "tied_by_hash": selection.tied_by_hash,
+        },
+        source=_source(rank_file, name),
+        classes=classes,
+        data_check=NOT_COMPARED if match is None else f"{match.relation.value}: {match.detail}",
+        warnings=(*warnings, *gutted_classes(classes)),
+    )
+
+
+def gutted_classes(classes: tuple[Mapping[str, Any], ...]) -> list[str]:
+    """Return a warning for every class that a selection hurts out of proportion.
+
+    That is a class that loses at least a third of its examples and either more than 1.5 times the
+    share that all classes lose together, or keeps less than a 1.5th of the share they keep.
+
+    Parameters
+    ----------
+    classes : tuple of mapping
+        ``name``, ``before`` and ``after`` of each class.
+    """
+    had = sum(row["before"] for row in classes)
+    kept = sum(row["after"] for row in classes) / max(had, 1)
+    lines = []
+    for row in classes:
+        if row["before"] == 0:
+            continue
+        share = row["after"] / row["before"]
+        lost = 1 - share
+        out_of_proportion = lost > _DISPROPORTION * (1 - kept) or share < kept / _DISPROPORTION
+        if lost >= _GUTTED and out_of_proportion:
+            lines.append(
+                f"{row['name']} loses {lost:.0%} of its examples, all classes together "
+                f"{1 - kept:.0%}; --balanced or --floor would spare it"
+            )
+    return lines
+
+
+def describe_ranks(rank_file: RankFile) -> str:
+    """Return one line for people that says whose ranks these are."""
+    provenance = rank_file.provenance
+    recipe = provenance.recipe or {}
+    made = f"recipe {recipe.get('name', '?')} {provenance.recipe_hash}, " if recipe else ""
+    runs = f"{rank_file.runs} run{'' if rank_file.runs == 1 else 's'}, " if rank_file.runs else ""
+    return (
+        f"{provenance.kind} of {rank_file.identity.name} {rank_file.identity.split} "
+        f"({len(rank_file):,} examples), {made}{runs}{provenance.aggregation}, "
+        f"{provenance.created or 'undated'}"
+    )
+
+
+def _source(rank_file: RankFile, name: str) -> dict[str, Any]:
+    provenance = rank_file.provenance
+    recipe = provenance.recipe or {}
+    return {
+        "file": name,
+        "content_sha256": rank_file.content_sha256,
+        "kind": provenance.kind,
+        "recipe": recipe.get("name"),
+        "recipe_hash": provenance.recipe_hash,
+        "runs": rank_file.runs,
+        "aggregation": provenance.aggregation,
+        "created": provenance.created,
+        "described": describe_ranks(rank_file),
+    }
