@@ -8,28 +8,27 @@ the ranks over the runs.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from datacurate.data import DataSet
-from datacurate.errors import FileError, OutputExistsError, StateError
+from datacurate.errors import FileError, OutputExistsError
 from datacurate.files import provenance, rankfile
+from datacurate.files.runs import from_runs
 from datacurate.nets import check_name
-from datacurate.outputs import only_writer, refuse_existing, write_json, write_text
+from datacurate.outputs import refuse_existing, write_text
 from datacurate.ranks.scores import RunRecord
 from datacurate.recipes import (
     Augmentation,
     ProfileRecipe,
     Training,
     as_dict,
-    differences,
-    from_dict,
 )
 from datacurate.training import devices
 from datacurate.training.checkpoints import save_network
+from datacurate.training.claims import claimed, has_claim
 from datacurate.training.loop import EpochReport, Fit, TrainingData, fit, seconds_per_epoch
 from datacurate.training.methods import method
 
@@ -144,18 +143,18 @@ def profile(
     """
     refuse_existing(out, force=True)
     state = state_directory(out)
-    with only_writer(out.with_name(f".{out.name}.lock"), str(out)):
-        if force:
-            shutil.rmtree(state, ignore_errors=True)
-        else:
-            _refuse_foreign_output(out, state)
-        if checkpoints is not None:
-            checkpoints.mkdir(parents=True, exist_ok=True)
-        state.mkdir(exist_ok=True)
-        full = _claim_state(state, recipe, data, out)
-        written = _profile_runs(full, data, out, state, checkpoints, on_epoch)
-        shutil.rmtree(state)
-    return written
+    if not force and not has_claim(state):
+        _refuse_output(out)
+    if checkpoints is not None:
+        checkpoints.mkdir(parents=True, exist_ok=True)
+    identity = data.train.identity
+    work = {
+        "data": identity.name,
+        "labels": identity.label_fingerprint,
+        "pixels": identity.pixel_fingerprint,
+    }
+    with claimed(state, recipe, work, lambda r: resolved(r, data), out, force) as full:
+        return _profile_runs(full, data, out, state, checkpoints, on_epoch)
 
 
 def state_directory(out: Path) -> Path:
@@ -213,7 +212,7 @@ def _profile_runs(
                 identity.shape,
                 {"recipe": as_dict(recipe), "dataset": identity.name, **runs[-1]},
             )
-        written = rankfile.from_runs(
+        written = from_runs(
             identity,
             records,
             provenance.of_profile(
@@ -254,9 +253,9 @@ def _write_history(out: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     write_text(history_file(out), "".join(json.dumps(line) + "\n" for line in lines))
 
 
-def _refuse_foreign_output(out: Path, state: Path) -> None:
-    """Raise unless `out` is free or holds the finished runs of the profile in `state`."""
-    if not out.exists() or (state / "profile.json").exists():
+def _refuse_output(out: Path) -> None:
+    """Raise if something is at `out`; nothing unfinished leads to it."""
+    if not out.exists():
         return
     try:
         found = rankfile.read(out)
@@ -269,36 +268,3 @@ def _refuse_foreign_output(out: Path, state: Path) -> None:
         f"{out} exists already, with {len(found.provenance.runs)} finished runs",
         hint=f"datacurate show {out}, or pass --force to profile anew",
     )
-
-
-def _claim_state(state: Path, recipe: ProfileRecipe, data: DataSet, out: Path) -> ProfileRecipe:
-    """Return the resolved recipe: that of the state if it is this very work, else a new one."""
-    path = state / "profile.json"
-    identity = data.train.identity
-    claim = {
-        "requested": as_dict(recipe),
-        "data": {
-            "name": identity.name,
-            "labels": identity.label_fingerprint,
-            "pixels": identity.pixel_fingerprint,
-        },
-    }
-    if not path.exists():
-        full = resolved(recipe, data)
-        write_json(path, {**claim, "resolved": as_dict(full)})
-        return full
-    saved: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    changes = differences(
-        {"recipe": saved["requested"], "data": saved["data"]},
-        {"recipe": claim["requested"], "data": claim["data"]},
-    )
-    changes = [change for change in changes if not change.startswith("recipe.summary")]
-    if changes:
-        raise StateError(
-            f"{out} has an unfinished profile of something else",
-            got="; ".join(changes),
-            hint="ask for the same again to go on with it, or pass --force to start anew",
-        )
-    full = from_dict(ProfileRecipe, saved["resolved"])
-    devices.resolve(full.execution)  # says so if its device is not here
-    return full

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 
+Arm = Literal["all", "kept", "random", "class-matched"]
+
+
 def ranged(
     default: Any,
     *,
@@ -191,6 +194,9 @@ class VerifyRecipe:
     ----------
     seeds : int
         Paired repetitions: the arms of a pair share initial weights and selection set.
+    arms : tuple of str
+        ``"all"``, ``"kept"``, ``"random"`` (as many as kept, drawn anew for each seed) and
+        ``"class-matched"`` (random with the class counts of kept).
     suite : str
         ``"custom"`` is APGD-CE then APGD-T, ``"standard"`` is all of AutoAttack.
     radius : float
@@ -208,6 +214,7 @@ class VerifyRecipe:
     summary: str = field(metadata={"identity": False})
     seeds: int = ranged(3, least=1)
     seed: int = ranged(0, least=0)
+    arms: tuple[Arm, ...] = ("all", "kept", "random")
     suite: Literal["custom", "standard"] = "custom"
     radius: float = ranged(8.0, above=0, most=255)
     examples: int = ranged(1000, least=0)
