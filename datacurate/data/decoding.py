@@ -20,7 +20,7 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", 
 _GREY_MODES = ("1", "L", "LA")
 _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # more than 8 bits a channel
 _CHUNK = 256  # images a task
-_THREADED_FROM = 96 * 96  # pixels; below that, threads only wait for each other
+_THREADED_FROM = 64 * 64  # pixels; of smaller images, threads only wait for each other
 
 
 def decode_images(

@@ -1,0 +1,41 @@
+"""Fixtures for real images, which are not part of the project: tests skip where they are absent."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from datacurate.data import ImageData, load_train
+from datacurate.identity import Identity, identify
+
+_BESIDE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The directory of real data sets: ``$DATACURATE_TEST_DATA``, or one beside the checkout."""
+    place = Path(os.environ.get("DATACURATE_TEST_DATA", _BESIDE_CHECKOUT))
+    if not place.is_dir():
+        pytest.skip(f"no real images in {place}; set DATACURATE_TEST_DATA to their directory")
+    return place
+
+
+@pytest.fixture(scope="session")
+def cifar10_train(shared_data: Path) -> ImageData:
+    """All 50,000 training images of CIFAR-10, lossless, in official order."""
+    return load_train("cifar10", shared_data / "cifar10")
+
+
+@pytest.fixture(scope="session")
+def cifar10_first5000(cifar10_train: ImageData) -> Identity:
+    """The identity of the first 5,000 of them."""
+    images, labels = cifar10_train.images[:5000], cifar10_train.labels[:5000]
+    return identify("cifar10", "train", images, labels, cifar10_train.identity.class_names)
+
+
+@pytest.fixture(scope="session")
+def cifar10_jpegs(shared_data: Path) -> ImageData:
+    """The same 5,000 images as JPEGs."""
+    return load_train("cifar10", shared_data / "cifar10-jpeg-first5000")
