@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from datacurate.errors import UsageError
+from datacurate.ranks.statistics import (
+    Accuracy,
+    assumed_difference_sd,
+    mcnemar,
+    minimum_detectable_effect,
+    verdict,
+)
+
+
+def test_interval_is_students():
+    differences = [0.4, 1.1, 0.7, 0.2, 0.9]
+    found = verdict(differences, 10_000)
+    test = stats.ttest_1samp(differences, 0.0)
+    assert (found.low, found.high) == pytest.approx(tuple(test.confidence_interval(0.95)))
+    assert found.word == "better"
+    assert verdict([-d for d in differences], 10_000).word == "worse"
+    assert "+0.66 points" in found.reason
+
+
+@given(st.lists(st.floats(-5, 5), min_size=2, max_size=12), st.integers(50, 10_000))
+def test_word_is_what_the_interval_says(differences, n):
+    found = verdict(differences, n)
+    assert found.low <= found.mean <= found.high
+    assert (found.word == "better") == (found.low > 0)
+    assert (found.word == "worse") == (found.high < 0)
+
+
+def test_one_pair_proves_nothing():
+    found = verdict([7.0], 10_000)
+    assert found.word == "no detectable difference"
+    assert "one pair" in found.reason
+    assert (found.sd, found.low, found.high, found.detectable) == (None,) * 4
+    assert found.as_dict()["mean"] == 7.0
+
+
+def test_agreement_to_the_example_is_no_certainty():
+    assert verdict([1.0, 1.0], 100).word == "no detectable difference"
+    assert verdict([1.0, 1.0, 1.0], 100).sd == 1.0
+    assert verdict([1.0, 1.0, 1.0], 10_000).word == "better"
+
+
+@pytest.mark.parametrize("bad", [[], [1.0, float("nan")], [float("inf")], [[1.0, 2.0]]])
+def test_refuses_what_is_no_difference(bad):
+    with pytest.raises(UsageError, match="each seed"):
+        verdict(bad, 100)
+
+
+def simulate(seeds, n, effect, repetitions, chance):
+    """Return differences in points of paired arms whose examples are right by chance.
+
+    Examples are right with probabilities spread as robust accuracies are (many near 0 and 1), so
+    that two trainings disagree on some 15 %; each training moves all of them together a little;
+    and the first arm's are raised by `effect` points in the mean.
+    """
+    probability = chance.beta(0.35, 0.35, size=n)
+    room = probability * (1 - probability)
+    raised = probability + effect / 100 * room / room.mean()
+    shape = (repetitions, seeds, n)
+    arms = []
+    for arm in (raised, probability):
+        together = chance.normal(0, 0.002, size=(repetitions, seeds, 1))
+        right = chance.random(shape, dtype=np.float32) < arm + together
+        arms.append(100 * right.mean(axis=2))
+    return arms[0] - arms[1]
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("n", [100, 1000])
+def test_verdict_errs_at_its_level(seeds, n):
+    repetitions = 800
+    differences = simulate(seeds, n, 0.0, repetitions, np.random.default_rng(seeds * n))
+    words = [verdict(row, n).word for row in differences]
+    wrong = repetitions - words.count("no detectable difference")
+    # 5 %, or less where whole examples are few: the interval says no more than it knows.
+    assert stats.binomtest(wrong, repetitions, 0.05, alternative="greater").pvalue > 0.001
+    if n == 1000:
+        assert stats.binomtest(wrong, repetitions, 0.05).pvalue > 0.001
+
+
+def test_the_known_effect_is_inside_the_interval():
+    differences = simulate(4, 1000, 2.0, 600, np.random.default_rng(7))
+    found = [verdict(row, 1000) for row in differences]
+    inside = sum(one.low <= 2.0 <= one.high for one in found)
+    assert stats.binomtest(inside, 600, 0.95).pvalue > 0.001
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
+def test_the_detectable_effect_is_found_in_four_of_five(seeds):
+    sd = 0.7
+    effect = minimum_detectable_effect(seeds, sd)
+    draws = np.random.default_rng(seeds).normal(effect, sd, size=(2000, seeds))
+    half = stats.t.ppf(0.975, seeds - 1) * draws.std(axis=1, ddof=1) / seeds**0.5
+    found = int(np.count_nonzero(draws.mean(axis=1) > half))
+    assert stats.binomtest(found, 2000, 0.8).pvalue > 0.001
+
+
+def test_the_detectable_effect_scales():
+    assert minimum_detectable_effect(1, 0.5) is None
+    assert minimum_detectable_effect(3, 1.0) == pytest.approx(2 * minimum_detectable_effect(3, 0.5))
+    by_seeds = [minimum_detectable_effect(seeds, 1.0) for seeds in range(2, 20)]
+    assert by_seeds == sorted(by_seeds, reverse=True)
+    # Cohen's table: a paired test of 34 subjects finds half a standard deviation in four of five.
+    assert minimum_detectable_effect(34, 1.0) == pytest.approx(0.5, abs=0.01)
+
+
+def test_the_assumed_spread():
+    assert assumed_difference_sd(10_000) == pytest.approx(0.25 * 2**0.5)
+    assert assumed_difference_sd(100) == pytest.approx(10 * assumed_difference_sd(10_000))
+    assert assumed_difference_sd(50_000) == assumed_difference_sd(10_000)
+    simulated = simulate(1, 1000, 0.0, 2000, np.random.default_rng(3)).std()
+    # The published spread on 10,000 examples foretells about what independent examples give here.
+    assert assumed_difference_sd(1000) == pytest.approx(simulated, rel=0.3)
+
+
+def test_mcnemar_is_the_exact_binomial():
+    first = np.array([True] * 12 + [False] * 3 + [True] * 80 + [False] * 5)
+    second = np.array([False] * 12 + [True] * 3 + [True] * 80 + [False] * 5)
+    found = mcnemar(first, second)
+    assert (found.gained, found.lost) == (12, 3)
+    # Twice the tail of Binomial(15, ½) from 12 on: (455 + 105 + 15 + 1) / 2¹⁵.
+    assert found.p == pytest.approx(2 * 576 / 2**15)
+    assert mcnemar(first, first).p == 1.0
+    with pytest.raises(UsageError, match="same examples"):
+        mcnemar(first, second[:-1])
+
+
+@given(st.integers(1, 500), st.data())
+def test_accuracy_lies_in_its_interval(n, data):
+    accuracy = Accuracy(data.draw(st.integers(0, n)), n)
+    low, high = accuracy.interval()
+    assert -1e-9 <= low <= accuracy.percent + 1e-9
+    assert accuracy.percent - 1e-9 <= high <= 100 + 1e-9
