@@ -12,8 +12,8 @@ import numpy.typing as npt
 from datacurate.fingerprints import U64, sha256_bytes
 from datacurate.identity import Identity, Match, Relation, relate_looks
 
-_SAMPLED = 512
-_SAMPLED_CLASSES = 64  # so many classes at the most, for each must have several examples
+_SAMPLED = 2048
+_SAMPLED_CLASSES = 256  # so many classes at the most, for each must have several examples
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Digest:
     content_sha256, content_set_sha256 : str
         Of the content hashes in order, and sorted; empty when made without images.
     rows : ndarray of int64, shape (S,)
-        A sample of at most 512 rows, several of each class that is in it; none without images.
+        A sample of at most 2,048 rows, several of each class that is in it; none without images.
     labels : ndarray of int64, shape (S,)
     perceptual_hash : ndarray of uint64, shape (S,)
         Of the sample.
@@ -112,7 +112,7 @@ def describe_digest(digest: Digest) -> str:
 
 
 def as_json(digest: Digest) -> dict[str, Any]:
-    """Return a digest as plain JSON values; 64-bit hashes are 16 hex digits each."""
+    """Return a digest as plain JSON values; the sample's numbers are joined by spaces."""
     return {
         "name": digest.name,
         "split": digest.split,
@@ -123,10 +123,11 @@ def as_json(digest: Digest) -> dict[str, Any]:
         "pixel_fingerprint": digest.pixel_fingerprint,
         "content_sha256": digest.content_sha256,
         "content_set_sha256": digest.content_set_sha256,
+        # One line each in the file, for people who look at the rest of it.
         "sample": {
-            "rows": digest.rows.tolist(),
-            "labels": digest.labels.tolist(),
-            "perceptual_hash": [f"{value:016x}" for value in digest.perceptual_hash.tolist()],
+            "rows": " ".join(map(str, digest.rows.tolist())),
+            "labels": " ".join(map(str, digest.labels.tolist())),
+            "perceptual_hash": " ".join(f"{hash:016x}" for hash in digest.perceptual_hash.tolist()),
         },
     }
 
@@ -136,11 +137,11 @@ def from_json(values: Mapping[str, Any]) -> Digest:
 
     Raises
     ------
-    KeyError, TypeError, ValueError, OverflowError
+    KeyError, TypeError, ValueError, OverflowError, AttributeError
         If they are not those of a digest.
     """
     sample = values["sample"]
-    hashes = [int(text, 16) for text in sample["perceptual_hash"]]
+    hashes = [int(text, 16) for text in sample["perceptual_hash"].split()]
     digest = Digest(
         name=str(values["name"]),
         split=str(values["split"]),
@@ -151,8 +152,8 @@ def from_json(values: Mapping[str, Any]) -> Digest:
         pixel_fingerprint=str(values["pixel_fingerprint"]),
         content_sha256=str(values["content_sha256"]),
         content_set_sha256=str(values["content_set_sha256"]),
-        rows=np.array(sample["rows"], dtype=np.int64),
-        labels=np.array(sample["labels"], dtype=np.int64),
+        rows=np.array(sample["rows"].split(), dtype=np.int64),
+        labels=np.array(sample["labels"].split(), dtype=np.int64),
         perceptual_hash=np.array(hashes, dtype=np.uint64),
     )
     if not digest.rows.shape == digest.labels.shape == digest.perceptual_hash.shape:

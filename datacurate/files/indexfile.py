@@ -149,7 +149,7 @@ def read(path: Path) -> IndexFile:
             warnings=tuple(str(line) for line in statement["warnings"]),
             created=str(statement["created"]),
         )
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise _damaged(sidecar_path(path), f"{type(error).__name__} {error}") from error
     if array.dtype == np.bool_ and len(array) != index.dataset.examples:
         raise FileError(

@@ -84,6 +84,15 @@ class RankFile:
         ranking.check_ranking(stated)
         return stated
 
+    def run_ranking(self, run: int) -> Ranking:
+        """Return the total order of one run, from its learning instability and probability."""
+        return ranking.rank(
+            self.columns["instability"][:, run],
+            self.identity.label_fingerprint,
+            probability=self.columns["probability"][:, run],
+            profiled=self.profiled,
+        )
+
     def to_pandas(self) -> pd.DataFrame:
         """Return a table with a row an example; columns per run are called ``NAME.0`` and so on.
 

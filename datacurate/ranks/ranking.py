@@ -243,7 +243,8 @@ def check_ranking(ranking: Ranking) -> None:
             "the positions are not an order of the profiled examples",
             expected=f"each of 0 to {len(rows) - 1:,} once, and {NOT_RANKED} for the others",
         )
-    if np.any(np.diff(ranking.score[ranking.order]) < 0):
+    score = ranking.score[ranking.order]
+    if np.any(score[1:] < score[:-1]):
         raise DataError("the positions do not follow the scores")
 
 
@@ -259,7 +260,7 @@ def count_ties(ranking: Ranking) -> Ties:
     by_hash = int(np.count_nonzero(still_tied))
     return Ties(
         examples=len(order),
-        distinct=int(np.count_nonzero(np.diff(score))) + 1 if len(order) else 0,
+        distinct=int(np.count_nonzero(starts_group(score))),
         by_probability=int(np.count_nonzero(tied)) - by_hash,
         by_hash=by_hash,
     )
@@ -296,16 +297,20 @@ def refuse_nan(values: npt.NDArray[Any], what: str) -> None:
         )
 
 
+def starts_group(*keys: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Return which entries of sorted keys differ in any key from the entry before them."""
+    starts: npt.NDArray[np.bool_] = np.equal(np.arange(keys[0].size), 0)
+    for key in keys:
+        # Compared, not subtracted: equal infinities are ties.
+        starts[1:] |= key[1:] != key[:-1]
+    return starts
+
+
 def _beside_an_equal(*keys: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Return which entries of sorted keys have a neighbour that is equal in every key."""
-    size = keys[0].size
-    tied = np.zeros(size, dtype=np.bool_)
-    if size > 1:
-        equal = np.ones(size - 1, dtype=np.bool_)
-        for key in keys:
-            equal &= key[1:] == key[:-1]
-        tied[1:] |= equal
-        tied[:-1] |= equal
+    starts = starts_group(*keys)
+    tied = ~starts
+    tied[:-1] |= ~starts[1:]
     return tied
 
 

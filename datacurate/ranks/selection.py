@@ -16,14 +16,14 @@ import numpy.typing as npt
 
 from datacurate.errors import UnknownNameError, UsageError
 from datacurate.fingerprints import mix64, seed64
-from datacurate.ranks.ranking import I64, Ranking
+from datacurate.ranks.ranking import I64, Ranking, starts_group
 
 Strategy = Literal["friendly", "problematic", "random"]
 Labels = npt.NDArray[np.integer[Any]]
 
-_COUNT = re.compile(r"\d+")
-_FRACTION = re.compile(r"(?:\d+\.\d*|\.\d+)")
-_PERCENT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*%")
+_COUNT = re.compile(r"[0-9]+")
+_FRACTION = re.compile(r"[0-9]+\.[0-9]*|\.[0-9]+")
+_PERCENT = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) *%")
 
 
 @dataclass(frozen=True)
@@ -281,19 +281,23 @@ def _decided_by_ties(
     is_kept[kept] = True
     is_kept = is_kept[order]
     classes = labels[order].astype(np.int64)
-    changes = np.diff(ranking.score[order], prepend=np.nan) != 0
-    by_score = _exchangeable(np.cumsum(changes), is_kept, classes, exchangeable)
+    score = ranking.score[order]
+    by_score = _exchangeable(starts_group(score), is_kept, classes, exchangeable)
     if ranking.probability is None:
         return 0, by_score
-    changes |= np.diff(ranking.probability[order], prepend=np.nan) != 0
-    by_hash = _exchangeable(np.cumsum(changes), is_kept, classes, exchangeable)
+    starts = starts_group(score, ranking.probability[order])
+    by_hash = _exchangeable(starts, is_kept, classes, exchangeable)
     return by_score - by_hash, by_hash
 
 
 def _exchangeable(
-    group: I64, is_kept: npt.NDArray[np.bool_], classes: I64, exchangeable: npt.NDArray[np.bool_]
+    starts: npt.NDArray[np.bool_],
+    is_kept: npt.NDArray[np.bool_],
+    classes: I64,
+    exchangeable: npt.NDArray[np.bool_],
 ) -> int:
     """Return how many kept examples have a dropped one in their group that could replace them."""
+    group = np.cumsum(starts)
     dropped = np.bincount(group[~is_kept], minlength=int(group[-1]) + 1) > 0
     candidates = is_kept & dropped[group]
     free = candidates & exchangeable[classes]
