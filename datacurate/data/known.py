@@ -150,11 +150,21 @@ KNOWN: Mapping[str, Known] = {
         ),
         Known(
             "digits",
-            "the digits of scikit-learn",
+            "scikit-learn digits",
             shape=(8, 8, 1),
             classes=10,
             class_names=tuple("0123456789"),
             sizes={"train": 1_437, "test": 360},
+            official={
+                "train": Fingerprints(
+                    "00d355536cfe54c3c5aaa1bbc756008bcc5ba7030407f225954ebda1d1ca46c9",
+                    "1a5fd3b5c524e826767083c882fe4f8c91850d3568a78caadaa66eb3fe78f5b6",
+                ),
+                "test": Fingerprints(
+                    "7a7a9acee298b8862700d7c2a0341a0ee3744e1369c9107a26149f5d0e61b304",
+                    "a422c8110b35908d8bc868469498d8bc67c5d5f4357631b3ded0ee283ca6a1e9",
+                ),
+            },
         ),
     )
 }
