@@ -47,22 +47,24 @@ def recognise_arrays(path: Path) -> Layout | None:
 
 
 def _names(path: Path) -> set[str]:
+    if not zipfile.is_zipfile(path):  # numpy would try it as a lone array, or as a pickle
+        raise DataError(f"{path} is not an .npz file, or is truncated", expected=_CONTENT)
     try:
         with np.load(path, allow_pickle=False) as archive:
             return set(archive.files)
     except _UNREADABLE as error:
         raise _damaged(path, error) from error
-    except AttributeError as error:  # a lone .npy under another name has no table of files
-        raise DataError(f"{path} is not an .npz file", expected=_CONTENT) from error
 
 
 def _array(path: Path, name: str) -> npt.NDArray[Any]:
     try:
         with np.load(path, allow_pickle=False) as archive:
-            array: npt.NDArray[Any] = archive[name]
-            return array
+            value = archive[name]
     except _UNREADABLE as error:
         raise _damaged(path, error, name) from error
+    if not isinstance(value, np.ndarray):  # numpy hands out foreign members as bytes
+        raise DataError(f"{name} in {path} is not an array", expected=_CONTENT)
+    return value
 
 
 def _split(path: Path, prefix: str) -> Split:

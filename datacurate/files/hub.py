@@ -47,6 +47,6 @@ def dataset_snapshot(
         raise FetchError(
             f"the data set {repository} could not be downloaded from the Hub: "
             f"{lines[0] if lines else type(error).__name__}",
-            hint="check its name, your access to it (huggingface-cli login) and the network",
+            hint="check its name, whether you are logged in to the Hub, and the network",
         ) from error
     return Path(str(place))

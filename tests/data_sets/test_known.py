@@ -1,0 +1,69 @@
+"""What is said about data that goes by a known name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from datacurate.data import ImageData, Standing, load_train, standing
+from datacurate.data.canonical import in_official_order
+from datacurate.data.known import KNOWN
+from datacurate.data.layouts import Split
+
+
+def test_the_table() -> None:
+    for name, known in KNOWN.items():
+        assert known.name == name
+        assert len(known.class_names) in (0, known.classes)
+        assert len(set(known.class_names)) == len(known.class_names)
+        assert (known.archive is None) == (name == "digits")
+        assert set(known.official) <= set(known.sizes) == {"train", "test"}
+    # The official files number classes by the alphabet, in both.
+    assert list(KNOWN["cifar10"].class_names) == sorted(KNOWN["cifar10"].class_names)
+    assert list(KNOWN["cifar100"].class_names) == sorted(KNOWN["cifar100"].class_names)
+
+
+def test_each_way_to_differ() -> None:
+    identity = load_train("digits").identity
+    status, sentence = standing(identity)
+    assert status is Standing.OFFICIAL
+    assert sentence == "the official scikit-learn digits training set, in official order"
+    status, sentence = standing(replace(identity, pixel_fingerprint="0"))
+    assert status is Standing.DIFFERENT
+    assert "other pixels" in sentence
+    status, sentence = standing(replace(identity, label_fingerprint="0"))
+    assert status is Standing.DIFFERENT
+    assert "other labels" in sentence
+    status, sentence = standing(replace(identity, labels=identity.labels[:5]))
+    assert status is Standing.DIFFERENT
+    assert "5 examples instead of 1,437" in sentence
+    assert standing(replace(identity, name="mine"))[0] is Standing.UNKNOWN
+    assert (
+        standing(replace(identity, name="cifar10", labels=np.zeros(50_000, int)))[0]
+        is Standing.DIFFERENT
+    )
+
+
+@pytest.mark.real_data
+def test_batches_in_another_order_are_put_back(cifar10_train: ImageData) -> None:
+    known = KNOWN["cifar10"]
+    whole = Split(cifar10_train.images, cifar10_train.labels)
+    assert in_official_order(whole, known) is whole
+    # As a walk of the official archive meets them.
+    rows = np.arange(50_000).reshape(5, -1)[[3, 2, 1, 4, 0]].ravel()
+    mixed = Split(whole.images[rows], whole.labels[rows])
+    restored = in_official_order(mixed, known)
+    assert np.array_equal(restored.labels, whole.labels)
+    assert np.array_equal(restored.images, whole.images)
+
+
+@pytest.mark.real_data
+def test_any_other_order_stays_as_it_is(cifar10_train: ImageData) -> None:
+    known = KNOWN["cifar10"]
+    shifted = np.roll(np.arange(50_000), 1)
+    moved = Split(cifar10_train.images[shifted], cifar10_train.labels[shifted])
+    assert in_official_order(moved, known) is moved
+    part = Split(cifar10_train.images[:100], cifar10_train.labels[:100])
+    assert in_official_order(part, known) is part
