@@ -197,7 +197,9 @@ def standing(identity: Identity) -> tuple[Standing, str]:
         return Standing.UNKNOWN, "a data set of your own, for which nothing is published"
     split = "training" if identity.split == "train" else identity.split
     official = f"the official {known.title} {split} set"
-    size = known.sizes[identity.split]
+    size = known.sizes.get(identity.split)
+    if size is None:
+        return Standing.UNKNOWN, f"{known.title} has no split called {identity.split}"
     if len(identity) != size:
         return (
             Standing.DIFFERENT,
@@ -208,6 +210,8 @@ def standing(identity: Identity) -> tuple[Standing, str]:
         return Standing.UNKNOWN, f"no fingerprint of {official} is known"
     if identity.label_fingerprint != published.labels:
         return Standing.DIFFERENT, f"not {official}: other labels, or another order"
+    if not identity.pixel_fingerprint:
+        return Standing.UNKNOWN, f"the labels of {official}, in official order, without images"
     if identity.pixel_fingerprint != published.pixels:
         return (
             Standing.DIFFERENT,

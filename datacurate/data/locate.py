@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ import platformdirs
 from datacurate.data.canonical import in_official_order
 from datacurate.data.digits import digits
 from datacurate.data.download import download
-from datacurate.data.known import KNOWN, Known
+from datacurate.data.known import KNOWN, Archive, Known
 from datacurate.data.layouts import Layout
 from datacurate.data.recognition import recognise
 from datacurate.errors import (
@@ -93,7 +91,7 @@ def locate(name: str, data: Path | None = None, tell: Tell | None = None) -> Loc
     if name.startswith("hf:"):
         return _on_hub(name)
     path = Path(name).expanduser()
-    if not path.exists():
+    if not os.path.exists(path):  # Path.exists raises for a name that is too long
         if _is_address(name):
             raise DataNotFoundError(f"there is no {path}", hint="give a data set's name or path")
         raise _unknown(name)
@@ -128,6 +126,8 @@ def _on_hub(address: str) -> Located:
     repository, revision, folder = match.groups()
     place = dataset_snapshot(repository, revision=revision)
     layout = recognise(place / folder if folder else place, None)
+    if place.parent.name == "snapshots":  # the Hub's cache names a snapshot by its commit
+        address = f"hf://datasets/{repository}@{place.name}" + (f"/{folder}" if folder else "")
     return Located(repository.partition("/")[2], None, layout, address)
 
 
@@ -152,14 +152,24 @@ def _known(known: Known, data: Path | None, tell: Tell) -> tuple[Layout, str]:
             looked.append(f"{place} (${VARIABLE}): {error.what}")
         else:
             return layout, str(layout.location)
-    cached = cache_directory() / known.name
-    if not (cached.is_dir() and any(cached.iterdir())):
-        looked.append(f"{cached}: not there")
-        _fetch(known, cached, looked, tell)
+    cached = _cached(known)
+    if not cached:
+        looked.append(f"{cache_directory()}: not there")
+        _fetch(known, known.archive, looked, tell)
+        cached = _cached(known)
+    layout = recognise(cached[0], known)
     # The address, not the place in somebody's home, is what a published file should name.
-    layout = recognise(cached, known)
-    packed = layout.location.name == known.archive.file_name
-    return layout, known.archive.url if packed else f"hf://datasets/{known.mirror}"
+    if layout.location.name == known.archive.file_name:
+        return layout, known.archive.url
+    return layout, f"hf://datasets/{known.mirror}"
+
+
+def _cached(known: Known) -> list[Path]:
+    """Return the archive and the mirror of a data set in the cache, as far as they are there."""
+    assert known.archive is not None
+    archive = cache_directory() / known.archive.file_name
+    mirror = cache_directory() / known.name
+    return [place for place in (archive, mirror) if place.exists()]
 
 
 def _environment(known: Known) -> list[Path]:
@@ -176,29 +186,24 @@ def _environment(known: Known) -> list[Path]:
     return [inside, directory] if inside.is_dir() else [directory]
 
 
-def _fetch(known: Known, cached: Path, looked: list[str], tell: Tell) -> None:
+def _fetch(known: Known, archive: Archive, looked: list[str], tell: Tell) -> None:
     """Download a known data set into the cache: the official archive, or else the Hub's mirror."""
-    assert known.archive is not None
+    cache = cache_directory()
     try:
-        cached.mkdir(parents=True, exist_ok=True)
+        cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            f"the cache {cached} cannot be made: {error.strerror}",
+            f"the cache {cache} cannot be made: {error.strerror}",
             hint="set XDG_CACHE_HOME to a directory that can be written",
         ) from error
     try:
-        download(
-            known.archive.url, cached / known.archive.file_name, md5=known.archive.md5, tell=tell
-        )
+        download(archive.url, cache / archive.file_name, md5=archive.md5, tell=tell)
         return
     except FetchError as error:
-        looked.append(f"{known.archive.url}: {error.what}")
-    finally:
-        with contextlib.suppress(OSError):
-            cached.rmdir()  # only if nothing came
-    tell(f"the official archive of {known.title} cannot be reached; trying the Hub's mirror")
+        looked.append(f"{archive.url}: {error.what}")
+    tell(f"the official archive of {known.title} cannot be had; trying the Hub's mirror")
     try:
-        _fetch_mirror(known, cached)
+        _fetch_mirror(known, cache)
     except FetchError as error:
         looked.append(f"hf://datasets/{known.mirror}: {error.what}")
         raise FetchError(
@@ -209,15 +214,14 @@ def _fetch(known: Known, cached: Path, looked: list[str], tell: Tell) -> None:
         ) from error
 
 
-def _fetch_mirror(known: Known, cached: Path) -> None:
+def _fetch_mirror(known: Known, cache: Path) -> None:
     """Download the mirror beside its place, check that it is the data set, and move it there."""
     assert known.mirror is not None
-    with tempfile.TemporaryDirectory(dir=cached.parent, prefix=f".{known.name}.") as temporary:
+    with tempfile.TemporaryDirectory(dir=cache, prefix=f".{known.name}.") as temporary:
         folder = Path(temporary) / known.name
         dataset_snapshot(known.mirror, folder=folder)
         try:
-            layout = recognise(folder, known)
-            read = in_official_order(layout.train(), known)
+            read = in_official_order(recognise(folder, known).train(), known)
         except DataError as error:
             raise FetchError(
                 f"hf://datasets/{known.mirror} does not hold {known.title}: {error.what}"
@@ -229,5 +233,8 @@ def _fetch_mirror(known: Known, cached: Path) -> None:
             != (published.labels, published.pixels)
         ):
             raise FetchError(f"hf://datasets/{known.mirror} does not hold {known.title}")
-        shutil.rmtree(folder / ".cache", ignore_errors=True)
-        folder.rename(cached)
+        try:
+            folder.rename(cache / known.name)
+        except OSError as error:
+            if not (cache / known.name).is_dir():  # else another process was first
+                raise OutputError(f"{cache} cannot be written: {error.strerror}") from error

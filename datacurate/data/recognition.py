@@ -43,7 +43,10 @@ def recognise(path: Path, known: Known | None) -> Layout:
         raise DataNotFoundError(
             f"there is no {path}", hint="give the directory or file that holds the data set"
         )
-    found = _layouts(path, known)
+    try:
+        found = _layouts(path, known)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
     fitting = [layout for layout in found if known is None or _mismatch(layout, known) is None]
     if not fitting:
         raise _nothing_fits(path, known, found)

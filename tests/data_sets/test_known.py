@@ -39,6 +39,10 @@ def test_each_way_to_differ() -> None:
     status, sentence = standing(replace(identity, labels=identity.labels[:5]))
     assert status is Standing.DIFFERENT
     assert "5 examples instead of 1,437" in sentence
+    status, sentence = standing(replace(identity, pixel_fingerprint=""))
+    assert status is Standing.UNKNOWN
+    assert "without images" in sentence
+    assert standing(replace(identity, split="extra"))[0] is Standing.UNKNOWN
     assert standing(replace(identity, name="mine"))[0] is Standing.UNKNOWN
     assert (
         standing(replace(identity, name="cifar10", labels=np.zeros(50_000, int)))[0]

@@ -99,7 +99,9 @@ def test_unknown_names_get_the_nearest_one() -> None:
         load("cifar-10", Path())
 
 
-@pytest.mark.parametrize("name", ["./nowhere", "a/b", "~/nowhere", "x.npz", "x.parquet"])
+@pytest.mark.parametrize(
+    "name", ["./nowhere", "a/b", "~/nowhere", "x.npz", "x.parquet", "y" * 300 + "/", "a\0/b"]
+)
 def test_missing_paths(name: str) -> None:
     with pytest.raises(DataNotFoundError, match="there is no"):
         load(name)
@@ -161,6 +163,10 @@ def test_a_download_happens_once_and_is_recorded_by_its_address(
     again = load("cifar10")
     assert again.train.identity.pixel_fingerprint == first.identity.pixel_fingerprint
     assert server.requests == ["/cifar-10-python.tar.gz"]
+    # What a killed download leaves is no data set.
+    (cache_directory() / ".cifar-10-python.tar.gz.x.part").write_bytes(b"half")
+    assert len(load_train("cifar10")) == len(first)
+    (cache_directory() / ".cifar-10-python.tar.gz.x.part").unlink()
     assert [path.name for path in cache_directory().rglob("*") if path.is_file()] == [archive.name]
 
 
@@ -231,12 +237,13 @@ def test_a_mirror_of_something_else_is_not_kept(
 
 
 def test_a_data_set_on_the_hub(tmp_path: Path, hub: Hub) -> None:
-    hub.folder = tmp_path / "snapshot"
+    hub.folder = tmp_path / "snapshots" / "0123abcd"
     write_parquet(hub.folder / "data" / "train-00000-of-00001.parquet")
     data = load("hf://datasets/somebody/birds")
     assert data.train.identity.name == "birds"
-    assert data.train.source["location"] == "hf://datasets/somebody/birds"
-    load_train("hf://datasets/somebody/birds@v1.0/data")
+    assert data.train.source["location"] == "hf://datasets/somebody/birds@0123abcd"
+    part = load_train("hf://datasets/somebody/birds@v1.0/data")
+    assert part.source["location"] == "hf://datasets/somebody/birds@0123abcd/data"
     assert [(name, options["revision"]) for name, options in hub.calls] == [
         ("somebody/birds", None),
         ("somebody/birds", "v1.0"),
