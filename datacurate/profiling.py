@@ -143,8 +143,7 @@ def profile(
     """
     refuse_existing(out, force=True)
     state = state_directory(out)
-    if not force and not has_claim(state):
-        _refuse_output(out)
+    refuse_finished(out, force)
     if checkpoints is not None:
         checkpoints.mkdir(parents=True, exist_ok=True)
     identity = data.train.identity
@@ -155,6 +154,33 @@ def profile(
     }
     with claimed(state, recipe, work, lambda r: resolved(r, data), out, force) as full:
         return _profile_runs(full, data, out, state, checkpoints, on_epoch)
+
+
+def is_unfinished(out: Path) -> bool:
+    """Return whether a profile that leads to `out` was begun and not ended."""
+    return has_claim(state_directory(out))
+
+
+def refuse_finished(out: Path, force: bool) -> None:
+    """Raise if something is at `out` that no unfinished profile leads to.
+
+    Raises
+    ------
+    OutputExistsError
+    """
+    if force or not out.exists() or is_unfinished(out):
+        return
+    try:
+        found = rankfile.read(out)
+    except FileError as error:
+        raise OutputExistsError(
+            f"{out} exists already and is not a rank file",
+            hint="choose another --out, or pass --force to replace it",
+        ) from error
+    raise OutputExistsError(
+        f"{out} exists already, with {len(found.provenance.runs)} finished runs",
+        hint=f"datacurate show {out}, or pass --force to profile anew",
+    )
 
 
 def state_directory(out: Path) -> Path:
@@ -251,20 +277,3 @@ def _lines(run: int, epochs: list[EpochReport]) -> list[dict[str, Any]]:
 def _write_history(out: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     # Written whole each time: an append that is cut off would leave half a line.
     write_text(history_file(out), "".join(json.dumps(line) + "\n" for line in lines))
-
-
-def _refuse_output(out: Path) -> None:
-    """Raise if something is at `out`; nothing unfinished leads to it."""
-    if not out.exists():
-        return
-    try:
-        found = rankfile.read(out)
-    except FileError as error:
-        raise OutputExistsError(
-            f"{out} exists already and is not a rank file",
-            hint="choose another --out, or pass --force to replace it",
-        ) from error
-    raise OutputExistsError(
-        f"{out} exists already, with {len(found.provenance.runs)} finished runs",
-        hint=f"datacurate show {out}, or pass --force to profile anew",
-    )

@@ -33,7 +33,7 @@ from datacurate.ranks.statistics import (
 )
 from datacurate.recipes import VerifyRecipe, as_dict, recipe_hash
 from datacurate.training import devices
-from datacurate.training.claims import claimed
+from datacurate.training.claims import claimed, has_claim
 from datacurate.training.loop import (
     EpochReport,
     Fit,
@@ -388,6 +388,11 @@ def verify(
         )
         write_json(out, found.as_dict())
     return found
+
+
+def is_unfinished(out: Path) -> bool:
+    """Return whether a verification that leads to `out` was begun and not ended."""
+    return has_claim(state_directory(out))
 
 
 def state_directory(out: Path) -> Path:

@@ -12,8 +12,11 @@ from typing import Annotated
 import typer
 
 from datacurate.cli import console
+from datacurate.cli.demo import demo
+from datacurate.cli.profile import profile
 from datacurate.cli.prune import prune
 from datacurate.cli.show import show
+from datacurate.cli.verify import evaluate, verify
 
 app = typer.Typer(
     name="datacurate",
@@ -43,8 +46,8 @@ def everywhere(
         raise typer.Exit
 
 
-app.command()(prune)
-app.command()(show)
+for command in (profile, prune, verify, evaluate, show, demo):
+    app.command()(command)
 
 
 def main() -> None:

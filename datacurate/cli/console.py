@@ -55,7 +55,7 @@ def fail(error: DatacurateError) -> NoReturn:
 
 @contextlib.contextmanager
 def errors_as_exit_codes(debug: bool) -> Iterator[None]:
-    """Turn every error of the block into one message and an exit code; no traceback but on demand."""
+    """Turn every error of the block into one message and an exit code."""
     try:
         yield
     except DatacurateError as error:

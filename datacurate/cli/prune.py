@@ -9,7 +9,7 @@ import typer
 
 from datacurate.cli import console
 from datacurate.cli.options import Data, Force, Json
-from datacurate.cli.sources import rank_file_path
+from datacurate.cli.sources import rank_file_path, recorded_data
 
 if TYPE_CHECKING:
     from datacurate.files.indexfile import Form, IndexFile
@@ -116,8 +116,8 @@ def _compared(ranks: RankFile, path: Path, data: Path | None) -> Match | None:
     from datacurate.data import load_train
     from datacurate.identity import require_match
 
-    identity = load_train(ranks.identity.name, data).identity
-    return require_match(ranks.identity, identity, f"the ranks in {path}")
+    images = load_train(*recorded_data(ranks.identity.name, data), tell=console.note)
+    return require_match(ranks.identity, images.identity, f"the ranks in {path}")
 
 
 def _result(out: Path, index: IndexFile, form: Form) -> dict[str, Any]:

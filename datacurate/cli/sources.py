@@ -1,4 +1,4 @@
-"""Which rank file a command means when it names one, or none."""
+"""Which rank file and which data a command means when it names them, or not."""
 
 from __future__ import annotations
 
@@ -39,3 +39,21 @@ def rank_file_path(source: Path | None) -> Path:
             hint=f"name one: datacurate prune {here[0]} ...",
         )
     return here[0]
+
+
+def recorded_data(name: str, data: Path | None) -> tuple[str, Path | None]:
+    """Return the arguments for `datacurate.data.load` of the data set that a file was made for.
+
+    Parameters
+    ----------
+    name : str
+        As the file's identity states it. A name that datacurate does not know is that of a
+        folder of the user's own, which only its path can find.
+    data : Path, optional
+        What was given as ``--data``.
+    """
+    from datacurate.data import known_names
+
+    if name in known_names() or data is None:
+        return name, data
+    return str(data), None

@@ -149,12 +149,12 @@ def _known(known: Known, data: Path | None, tell: Tell) -> tuple[Layout, str]:
             layout = recognise(place, known)
         except DataError as error:
             # The directory may hold other data sets; this one can still be in the cache.
-            looked.append(f"{place} (${VARIABLE}): {error.what}")
+            looked.append(f"${VARIABLE}: {error.what}")
         else:
             return layout, str(layout.location)
     cached = _cached(known)
     if not cached:
-        looked.append(f"{cache_directory()}: not there")
+        looked.append(f"it is not in {cache_directory()}")
         _fetch(known, known.archive, looked, tell)
         cached = _cached(known)
     layout = recognise(cached[0], known)
@@ -200,12 +200,12 @@ def _fetch(known: Known, archive: Archive, looked: list[str], tell: Tell) -> Non
         download(archive.url, cache / archive.file_name, md5=archive.md5, tell=tell)
         return
     except FetchError as error:
-        looked.append(f"{archive.url}: {error.what}")
+        looked.append(error.what)
     tell(f"the official archive of {known.title} cannot be had; trying the Hub's mirror")
     try:
         _fetch_mirror(known, cache)
     except FetchError as error:
-        looked.append(f"hf://datasets/{known.mirror}: {error.what}")
+        looked.append(error.what)
         raise FetchError(
             f"{known.title} is not on this machine and could not be downloaded",
             expected=f"it in --data DIR, in ${VARIABLE}, in the cache, or on the network",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from datacurate.data.arrays import recognise_arrays
@@ -43,36 +45,48 @@ def recognise(path: Path, known: Known | None) -> Layout:
         raise DataNotFoundError(
             f"there is no {path}", hint="give the directory or file that holds the data set"
         )
+    found: list[Layout] = []
     try:
-        found = _layouts(path, known)
+        for layout in _layouts(path, known):
+            found.append(layout)
+            if known is not None and _mismatch(layout, known) is None:
+                return layout  # whatever else lies beside it
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error}") from error
-    fitting = [layout for layout in found if known is None or _mismatch(layout, known) is None]
-    if not fitting:
+    if known is not None or not found:
         raise _nothing_fits(path, known, found)
-    meant = {(layout.kind, layout.known_as) for layout in fitting}
-    if known is None and len(meant) > 1:
+    meant = {(layout.kind, layout.known_as) for layout in found}
+    if len(meant) > 1:
         raise DataError(
             f"{path} holds several data sets",
-            got=", ".join(f"{layout.location.name} ({layout.kind})" for layout in fitting),
+            got=", ".join(f"{layout.location.name} ({layout.kind})" for layout in found),
             hint="give the path of one of them",
         )
-    return fitting[0]
+    return found[0]
 
 
-def _layouts(path: Path, known: Known | None) -> list[Layout]:
-    """Return every layout recognised, the most telling first."""
-    found: list[Layout | None] = [*recognise_cifar(path), _tiny_imagenet(path)]
-    found += [recognise_parquet(path), recognise_arrays(path)]
-    layouts = [layout for layout in found if layout is not None]
-    if not layouts and (path.suffix.lower() == ".zip" or path.is_dir()):
-        # Walking a folder may take long, so it comes last, and for a known data set only after
-        # a look at the names of its folders.
-        if path.is_file():
-            layouts += filter(None, [recognise_folders(zip_tree(path))])
-        elif known is None or _has_class_folders(path, known):
-            layouts += filter(None, [recognise_folders(folder_tree(path))])
-    return layouts
+def _layouts(path: Path, known: Known | None) -> Iterator[Layout]:
+    """Yield every layout recognised, the most telling first."""
+    some = False
+    for layout in itertools.chain(recognise_cifar(path), _others(path)):
+        some = True
+        yield layout
+    # Walking a folder may take long, so it comes last, and for a known data set only after a look
+    # at the names of its folders.
+    tree = None
+    if not some and path.suffix.lower() == ".zip" and path.is_file():
+        tree = zip_tree(path)
+    elif not some and path.is_dir() and (known is None or _has_class_folders(path, known)):
+        tree = folder_tree(path)
+    if tree is not None and (layout_of_folders := recognise_folders(tree)) is not None:
+        yield layout_of_folders
+
+
+def _others(path: Path) -> Iterator[Layout]:
+    for recogniser in (_tiny_imagenet, recognise_parquet, recognise_arrays):
+        layout = recogniser(path)
+        if layout is not None:
+            yield layout
 
 
 def _tiny_imagenet(path: Path) -> Layout | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-
 Arm = Literal["all", "kept", "random", "class-matched"]
 
 

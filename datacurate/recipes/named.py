@@ -8,6 +8,7 @@ from dataclasses import replace
 from datacurate.recipes.fields import (
     Attack,
     Augmentation,
+    Execution,
     Model,
     Optimizer,
     ProfileRecipe,
@@ -37,6 +38,8 @@ _DEMO = replace(
     augmentation=Augmentation(padding=1, flip=False),
     selection=Selection(examples=200, every=4),
 )
+# Batches this small gain nothing from a second thread, and lose much on a busy machine.
+_ONE_THREAD = Execution(threads=1)
 _PAPER = Training()
 
 PROFILE_RECIPES: Mapping[str, ProfileRecipe] = {
@@ -58,9 +61,19 @@ PROFILE_RECIPES: Mapping[str, ProfileRecipe] = {
             training=_SMALL,
         ),
         ProfileRecipe(
-            "smoke", "two epochs of a tiny net: shows that things work", runs=2, training=_SMOKE
+            "smoke",
+            "two epochs of a tiny net: shows that things work",
+            runs=2,
+            training=_SMOKE,
+            execution=_ONE_THREAD,
         ),
-        ProfileRecipe("demo", "three short trainings on 8×8 digits", runs=3, training=_DEMO),
+        ProfileRecipe(
+            "demo",
+            "three short trainings on 8×8 digits",
+            runs=3,
+            training=_DEMO,
+            execution=_ONE_THREAD,
+        ),
     )
 }
 
@@ -96,9 +109,15 @@ VERIFY_RECIPES: Mapping[str, VerifyRecipe] = {
             seeds=1,
             examples=64,
             training=_SMOKE,
+            execution=_ONE_THREAD,
         ),
         VerifyRecipe(
-            "demo", "one seed on 8×8 digits, 100 test images", seeds=1, examples=100, training=_DEMO
+            "demo",
+            "one seed on 8×8 digits, 100 test images",
+            seeds=1,
+            examples=100,
+            training=_DEMO,
+            execution=_ONE_THREAD,
         ),
     )
 }

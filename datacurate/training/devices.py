@@ -29,12 +29,17 @@ def resolve(execution: Execution) -> Execution:
     """
     device = execution.device
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = default_device()
     _check_device(device)
     dtype = execution.dtype
     if dtype == "auto":
         dtype = "bfloat16" if _multiplies_bfloat16(device) else "float32"
     return replace(execution, device=device, dtype=dtype, threads=execution.threads or cores())
+
+
+def default_device() -> str:
+    """Return ``"cuda"`` where there is one, else ``"cpu"``."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def cores() -> int:

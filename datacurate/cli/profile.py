@@ -1,0 +1,163 @@
+"""`datacurate profile`: a data set → its ranks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from datacurate.cli import console
+from datacurate.cli.options import Data, Force, Json, RecipeName, Settings
+
+if TYPE_CHECKING:
+    from datacurate.files.rankfile import RankFile
+    from datacurate.recipes import ProfileRecipe
+
+
+def profile(
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            help="cifar10, cifar100, tiny-imagenet, digits; or the path of a folder of images, "
+            "of parquet files or of an .npz; or hf://datasets/OWNER/NAME."
+        ),
+    ],
+    *,
+    data: Data = None,
+    recipe: RecipeName = None,
+    settings: Settings = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="Where to write; by default NAME.ranks.h5 here.",
+            show_default=False,
+        ),
+    ] = None,
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Keep the robust-best network of every run.", show_default=False
+        ),
+    ] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Train adversarially several times and rank the examples by how unstably they are learned.
+
+    The file is valid after every finished run. Stopped at any moment, the same command
+    goes on where it was.
+
+    Example: datacurate profile cifar10 --data ~/data/cifar10 --recipe proxy
+    """
+    from datacurate import profiling
+    from datacurate.cli.progress import Watch, duration
+    from datacurate.data import load
+    from datacurate.data.known import standing
+    from datacurate.outputs import refuse_existing
+    from datacurate.recipes import PROFILE_RECIPES, recipe_hash, with_settings
+    from datacurate.recipes.settings import load as load_recipe
+
+    name = recipe or default_recipe(dataset)
+    chosen = with_settings(load_recipe(PROFILE_RECIPES, name), settings or [])
+    target = out or Path(f"{_stem(dataset)}{profiling.RANKS_SUFFIX}")
+    # An output that cannot be written is said before the work, not after it.
+    refuse_existing(target, force=True)
+    images = load(dataset, data, tell=console.note)
+    identity = images.train.identity
+    full = profiling.resolved(chosen, images)
+    console.note(f"data: {identity.name}, {len(identity):,} examples: {standing(identity)[1]}")
+    console.note(
+        f"recipe: {full.name} ({recipe_hash(full)}): {full.summary}; {full.runs} runs on "
+        f"{full.execution.device}, {full.execution.dtype}, {full.execution.threads} threads"
+    )
+    unfinished = profiling.is_unfinished(target) and not force
+    if unfinished:
+        console.note(f"going on with the unfinished profile of {target}")
+    else:
+        profiling.refuse_finished(target, force)
+        console.note(f"this takes about {duration(profiling.estimated_seconds(chosen, images))}")
+    epochs = full.training.epochs
+    with Watch(full.runs * epochs) as watch:
+        ranks = profiling.profile(
+            chosen,
+            images,
+            target,
+            force=force,
+            checkpoints=checkpoints,
+            on_epoch=lambda p: watch.epoch(
+                f"run {p.run}/{p.runs}", (p.run - 1) * epochs, 1.0, p.report
+            ),
+        )
+    if as_json:
+        console.print_json(_result(target, ranks))
+    else:
+        _print(target, ranks, full)
+
+
+def default_recipe(dataset: str) -> str:
+    """Return the recipe of a profile that names none: the paper's on CUDA, else the proxy."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return "proxy"
+    return f"paper-{dataset}" if dataset in ("cifar100", "tiny-imagenet") else "paper"
+
+
+def _stem(dataset: str) -> str:
+    """Return the name of a data set's rank file: its own, or that of the last part of its path."""
+    return Path(dataset.removesuffix("/")).name.removesuffix(".npz") or "data"
+
+
+def _result(target: Path, ranks: RankFile) -> dict[str, Any]:
+    provenance = ranks.provenance
+    return {
+        "file": str(target),
+        "examples": len(ranks),
+        "recipe": provenance.recipe,
+        "recipe_hash": provenance.recipe_hash,
+        "runs": [dict(run) for run in provenance.runs],
+        "agreement_of_runs": _agreement(ranks),
+    }
+
+
+def _agreement(ranks: RankFile) -> dict[str, float] | None:
+    """Return the mean agreement over all pairs of runs, or None for a single run."""
+    from itertools import combinations
+
+    from datacurate.ranks.agreement import agreement
+
+    rankings = [ranks.run_ranking(run) for run in range(ranks.runs)]
+    pairs = [agreement(a, b) for a, b in combinations(rankings, 2)]
+    if not pairs:
+        return None
+    return {
+        "pairs": len(pairs),
+        "spearman": sum(pair.spearman for pair in pairs) / len(pairs),
+        "iou_top20": sum(pair.iou for pair in pairs) / len(pairs),
+    }
+
+
+def _print(target: Path, ranks: RankFile, recipe: ProfileRecipe) -> None:
+    from datacurate.cli.progress import duration
+
+    runs = ranks.provenance.runs
+    for number, run in enumerate(runs, start=1):
+        console.say_out(
+            f"run {number}: seed {run['seed']}, best epoch {run['best_epoch']} of {run['epochs']}, "
+            f"clean {run['clean_accuracy']:.1%}, robust {run['robust_accuracy']:.1%}, "
+            f"{duration(run['seconds'])}"
+        )
+    found = _agreement(ranks)
+    if found is not None:
+        console.say_out(
+            f"agreement of the runs ({found['pairs']} pairs): Spearman {found['spearman']:.3f}, "
+            f"IoU of the top 20 % {found['iou_top20']:.3f}"
+        )
+    console.say_out(
+        f"{target}: {len(ranks):,} examples ranked over {len(runs)} runs, "
+        f"recipe {recipe.name} ({ranks.provenance.recipe_hash})"
+    )
+    console.note(f"next: datacurate prune {target} --keep 80% --out idx.npy")

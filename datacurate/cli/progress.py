@@ -1,0 +1,126 @@
+"""What long work shows: a live table on a terminal, plain lines elsewhere, always on stderr."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from datacurate.cli.console import err
+
+if TYPE_CHECKING:
+    from datacurate.training.loop import EpochReport
+
+_ROWS = 12  # epochs shown at once; all of them are in the history
+
+
+def duration(seconds: float) -> str:
+    """Return a duration for people: ``41 s``, ``12 min``, ``3.5 h``, ``6.2 days``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 2 * 86400:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:.1f} days"
+
+
+class Watch:
+    """Shows epochs and attacks as they come, with the time that is left.
+
+    Parameters
+    ----------
+    total : float
+        How much work there is, in epochs of the largest member.
+    """
+
+    def __init__(self, total: float) -> None:
+        self._total = total
+        self._done = 0.0
+        self._resumed: float | None = None
+        self._started = time.monotonic()
+        self._rows: deque[tuple[str, ...]] = deque(maxlen=_ROWS)
+        self._line = ""
+        self._live = Live(console=err, get_renderable=self._render, refresh_per_second=4)
+
+    def __enter__(self) -> Self:
+        if err.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if err.is_terminal:
+            self._line = ""
+            self._live.stop()
+
+    def epoch(self, what: str, before: float, weight: float, report: EpochReport) -> None:
+        """Show an epoch.
+
+        Parameters
+        ----------
+        what : str
+            Which member it belongs to, such as ``"run 2/3"``.
+        before : float
+            Work done before this member began, in units of `total`.
+        weight : float
+            Work of one of this member's epochs.
+        report : EpochReport
+        """
+        self._done = before + report.epoch * weight
+        if self._resumed is None:
+            # Work of an earlier process must not make the rest look cheap.
+            self._resumed = self._done - weight
+        row = (
+            what,
+            f"{report.epoch}/{report.epochs}",
+            f"{report.loss:.3f}",
+            f"{report.train_robust:.1%}",
+            "" if report.clean is None else f"{report.clean:.1%}",
+            "" if report.robust is None else f"{report.robust:.1%}",
+            f"{report.examples_per_second:,.0f}",
+            self._left(),
+        )
+        self._rows.append(row)
+        self._line = f"{what}: epoch {min(report.epoch + 1, report.epochs)} of {report.epochs}"
+        if not err.is_terminal:
+            evaluated = "" if not row[4] else f", test {row[4]} clean {row[5]} robust"
+            err.print(
+                f"{what} epoch {row[1]}: loss {row[2]}, train robust {row[3]}{evaluated}, "
+                f"{row[6]} examples/s, {row[7]} left"
+            )
+
+    def attack(self, what: str, name: str, done: int, total: int) -> None:
+        """Show how far an attack is; off a terminal, only its end."""
+        self._line = f"{what}: {name}, {done:,} of {total:,} examples"
+        if not err.is_terminal and done == total:
+            err.print(self._line)
+
+    def _left(self) -> str:
+        worked = self._done - (self._resumed or 0.0)
+        elapsed = time.monotonic() - self._started
+        return duration(elapsed / worked * max(self._total - self._done, 0.0))
+
+    def _render(self) -> Table:
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for heading in ("", "epoch", "loss", "train robust", "clean", "robust", "examples/s"):
+            table.add_column(heading, justify="left" if not heading else "right")
+        table.add_column("time left", justify="right")
+        for row in self._rows:
+            table.add_row(*map(Text, row))
+        grid = Table.grid()
+        grid.add_row(table)
+        if self._line:
+            elapsed = duration(time.monotonic() - self._started)
+            grid.add_row(Spinner("dots", Text(f"{self._line} · {elapsed} so far", style="dim")))
+        return grid

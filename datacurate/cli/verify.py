@@ -1,0 +1,253 @@
+"""`datacurate verify` judges a pruning, `datacurate evaluate` attacks one model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from datacurate.cli import console
+from datacurate.cli.options import Data, Force, Json, RecipeName, Settings
+
+if TYPE_CHECKING:
+    from datacurate.evaluation import Evaluation
+    from datacurate.verification import Progress, Verification
+
+
+def verify(
+    indices: Annotated[
+        Path | None,
+        typer.Argument(help="An index file; by default ./idx.npy.", show_default=False),
+    ] = None,
+    *,
+    data: Data = None,
+    recipe: RecipeName = None,
+    settings: Settings = None,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to write.")] = Path(
+        "verify.json"
+    ),
+    expect: Annotated[
+        Literal["better"] | None,
+        typer.Option(help="Exit with 1 unless kept beats all.", show_default=False),
+    ] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Retrain on the kept, all and random examples, attack with AutoAttack, and judge.
+
+    Any verdict is a result and exits with 0, unless --expect asks for one. Stopped at
+    any moment, the same command goes on where it was.
+
+    Example: datacurate verify idx.npy --data ~/data/cifar10 --recipe proxy --set seeds=5
+    """
+    from datacurate import verification
+    from datacurate.cli.progress import Watch, duration
+    from datacurate.data import load
+    from datacurate.errors import UsageError
+    from datacurate.files import indexfile
+    from datacurate.outputs import refuse_existing
+    from datacurate.recipes import VERIFY_RECIPES, recipe_hash, with_settings
+    from datacurate.recipes.settings import load as load_recipe
+
+    path = indices or Path("idx.npy")
+    if not path.exists():
+        raise UsageError(
+            f"there is no index file {path}",
+            hint="datacurate prune NAME.ranks.h5 --keep 80% --out idx.npy",
+        )
+    index = indexfile.read(path)
+    refuse_existing(out, force)
+    dataset = index.dataset.name
+    chosen = with_settings(
+        load_recipe(VERIFY_RECIPES, recipe or _default_recipe(dataset)), settings or []
+    )
+    images = load(*_where(dataset, data), tell=console.note)
+    match = indexfile.require_match(index, images.train.identity, f"the rows in {path}")
+    if match.warning is not None:
+        console.warn(match.warning)
+    full = verification.resolved(chosen, images)
+    arms = ", ".join(full.arms)
+    console.note(
+        f"recipe: {full.name} ({recipe_hash(full)}): {full.summary}; arms {arms}; "
+        f"{full.execution.device}, {full.execution.dtype}, {full.execution.threads} threads"
+    )
+    console.note(_effect_line(verification.stated_effect(full, images), full.seeds))
+    if verification.is_unfinished(out) and not force:
+        console.note(f"going on with the unfinished verification of {out}")
+    else:
+        seconds = verification.estimated_seconds(chosen, images, index.kept)
+        console.note(f"its trainings take about {duration(seconds)}, the attacks come on top")
+    members = full.seeds * len(full.arms)
+    with Watch(members * full.training.epochs) as watch:
+        found = verification.verify(
+            chosen,
+            images,
+            index.kept,
+            out,
+            about_indices={
+                "file": path.name,
+                "selection": dict(index.selection),
+                "source": dict(index.source),
+                "match": match.relation.value,
+            },
+            force=force,
+            on_progress=lambda p: _watch(watch, p, full.training.epochs),
+        )
+    if as_json:
+        console.print_json(found.as_dict())
+    else:
+        print_verification(found)
+        console.say_out(f"record: {out}")
+    against_all = [c for c in found.comparisons if c.against == "all"]
+    if expect is not None and [c.verdict.word for c in against_all] != [expect]:
+        raise typer.Exit(1)
+
+
+def evaluate(
+    checkpoint: Annotated[
+        Path, typer.Argument(help="A network written by `profile --checkpoints`.")
+    ],
+    dataset: Annotated[str, typer.Argument(help="As for `profile`; its test split is attacked.")],
+    *,
+    data: Data = None,
+    suite: Annotated[
+        Literal["custom", "standard"],
+        typer.Option(help="custom is APGD-CE and APGD-T, standard all of AutoAttack."),
+    ] = "standard",
+    radius: Annotated[float, typer.Option(help="Of the ball, in 1/255.", min=0.001)] = 8.0,
+    examples: Annotated[
+        int, typer.Option(help="How many test examples, drawn by hash; 0 is all.", min=0)
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="Of the attacks.", min=0)] = 0,
+    as_json: Json = False,
+) -> None:
+    """Attack one model: clean, PGD-10 and AutoAttack accuracy.
+
+    Example: datacurate evaluate nets/cifar10.run0.pt cifar10 --suite custom --examples 1000
+    """
+    from datacurate.cli.progress import Watch
+    from datacurate.data import load
+    from datacurate.errors import CheckpointError
+    from datacurate.evaluation import choose_examples
+    from datacurate.evaluation import evaluate as attack_suite
+    from datacurate.training import devices
+    from datacurate.training.checkpoints import load_network
+
+    network = load_network(checkpoint)
+    test = load(dataset, data, tell=console.note).test
+    expected = (network.shape, len(network.class_names))
+    if expected != (test.identity.shape, test.identity.classes):
+        raise CheckpointError(
+            f"the network in {checkpoint} is not for this data",
+            expected=f"images of shape {network.shape}, {len(network.class_names)} classes",
+            got=f"images of shape {test.identity.shape}, {test.identity.classes} classes",
+        )
+    content = test.identity.content_hash
+    assert content is not None
+    rows = choose_examples(content, examples)
+    with Watch(1) as watch:
+        found = attack_suite(
+            network.net.to(devices.default_device()),
+            test.images[rows],
+            test.labels[rows],
+            radius_255=radius,
+            suite=suite,
+            seed=seed,
+            progress=lambda name, done, total: watch.attack(checkpoint.name, name, done, total),
+        )
+    if as_json:
+        console.print_json(found.as_dict())
+    else:
+        _print_evaluation(checkpoint, found)
+
+
+def print_verification(found: Verification) -> None:
+    """Print a verification's table and its verdict."""
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold")
+    for heading in ("arm", "examples", "seeds", "checkpoint"):
+        table.add_column(heading, justify="left" if heading in ("arm", "checkpoint") else "right")
+    for heading in ("clean", "PGD-10", "AutoAttack", "PGD-10 − AA", "minutes"):
+        table.add_column(heading, justify="right")
+    for arm in found.recipe.arms:
+        members = found.of(arm)
+        for which in ("best", "last"):
+            evaluations = [m.best if which == "best" else m.last for m in members]
+            row = [
+                _mean([getattr(e, name).percent for e in evaluations])
+                for name in ("clean", "pgd", "robust")
+            ]
+            gap = _mean([e.overestimation_gap for e in evaluations])
+            minutes = _mean([m.seconds / 60 for m in members]) if which == "best" else ""
+            first = (
+                (arm, f"{members[0].size:,}", str(len(members))) if which == "best" else ("",) * 3
+            )
+            table.add_row(*first, which, *row, gap, minutes)
+    console.print_table(table)
+    n = len(found.members[0].best)
+    label = found.members[0].best.outcome.label
+    console.say_out(
+        f"accuracy in % of {n:,} test examples at radius {found.recipe.radius:g}/255, mean ± "
+        f"standard deviation over seeds; AutoAttack {found.recipe.suite} ({label})"
+    )
+    for comparison in found.comparisons:
+        verdict = comparison.verdict
+        console.say_out(f"kept against {comparison.against}: {verdict.word}: {verdict.reason}")
+
+
+def _print_evaluation(checkpoint: Path, found: Evaluation) -> None:
+    outcome = found.outcome
+    console.say_out(
+        f"{checkpoint.name}: {len(found):,} test examples, radius {outcome.radius * 255:g}/255, "
+        f"seed {outcome.seed}, {outcome.implementation}, {found.device}"
+    )
+    for name, accuracy in (
+        ("clean", found.clean),
+        ("PGD-10", found.pgd),
+        (f"AutoAttack {outcome.suite}", found.robust),
+    ):
+        low, high = accuracy.interval()
+        console.say_out(f"  {name:20} {accuracy.percent:6.2f} %  [{low:.2f}, {high:.2f}]")
+    for name, left in zip(outcome.attacks, outcome.left, strict=True):
+        console.say_out(f"    after {name:12} {left:,} right")
+    for line in outcome.warnings:
+        console.warn(line)
+
+
+def _mean(values: list[float]) -> str:
+    """Return a mean with its deviation over seeds, where there is more than one."""
+    import numpy as np
+
+    mean = f"{np.mean(values):.2f}"
+    return mean if len(values) < 2 else f"{mean} ± {np.std(values, ddof=1):.2f}"
+
+
+def _effect_line(effect: float | None, seeds: int) -> str:
+    if effect is None:
+        return "one seed detects no difference whatever its size: for a verdict, --set seeds=3"
+    return f"with {seeds} seeds a difference of {effect:.1f} points can be seen (80 % power)"
+
+
+def _where(dataset: str, data: Path | None) -> tuple[str, Path | None]:
+    """Return what to load for an index file: a known name with its place, or the user's path."""
+    from datacurate.data.known import KNOWN
+
+    if dataset in KNOWN or data is None:
+        return dataset, data
+    return str(data), None
+
+
+def _default_recipe(dataset: str) -> str:
+    from datacurate.cli.profile import default_recipe
+
+    return default_recipe(dataset)
+
+
+def _watch(watch: Any, progress: Progress, epochs: int) -> None:
+    what = f"{progress.arm}, seed {progress.seed} ({progress.member}/{progress.members})"
+    if progress.epoch is not None:
+        watch.epoch(what, (progress.member - 1) * epochs, 1.0, progress.epoch)
+    else:
+        watch.attack(what, progress.attack, progress.done, progress.total)
