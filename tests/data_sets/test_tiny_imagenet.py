@@ -14,6 +14,7 @@ from PIL import Image
 from torchvision import datasets
 
 from datacurate.data import DataSet, Standing, load, load_train, standing
+from datacurate.data.locate import locate
 from datacurate.errors import DataError
 
 WNIDS = ["n00000002", "n00000001"]
@@ -35,6 +36,16 @@ def test_the_zip_has_twenty_classes(mini: DataSet) -> None:
     status, sentence = standing(mini.train.identity)
     assert status is Standing.DIFFERENT
     assert "2,000 examples instead of 100,000" in sentence
+
+
+@pytest.mark.real_data
+def test_the_zip_is_found_among_other_data_sets(
+    shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATACURATE_DATA", str(shared_data))
+    located = locate("tiny-imagenet")
+    assert located.layout.location == shared_data / "tiny-imagenet-mini.zip"
+    assert locate("cifar10").layout.location == shared_data / "cifar10"
 
 
 @pytest.mark.real_data
