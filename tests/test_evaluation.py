@@ -8,6 +8,7 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
+from datacurate.attacks import searches
 from datacurate.evaluation import choose_examples, evaluate
 from datacurate.fingerprints import content_hashes
 
@@ -56,6 +57,21 @@ def test_accuracies_are_the_exact_ones(grey):
     assert result.overestimation_gap == 0
     assert seen == {"apgd-ce", "pgd-10"}
     assert "no APGD-T" in result.outcome.label
+
+
+def test_colour_images_and_many_classes(monkeypatch):
+    monkeypatch.setattr(searches, "_ITERATIONS", 20)
+    images = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 3), dtype=np.uint8)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 6))
+    with torch.no_grad():
+        x = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
+        labels = model(x).argmax(dim=1).numpy()
+    result = evaluate(model, images, labels, radius_255=2, suite="custom")
+    assert result.outcome.attacks == ("apgd-ce", "apgd-t")
+    assert result.clean.correct == 24
+    assert 0 < result.robust.correct <= result.pgd.correct < 24
 
 
 def test_dictionary_is_json_and_names_what_it_rests_on(grey):

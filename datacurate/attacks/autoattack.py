@@ -117,7 +117,8 @@ def autoattack(
             survivors = np.flatnonzero(broken_by == SURVIVED)
             began = time.perf_counter()
             for end, rows in _batches(survivors, batch_size):
-                pixels, labels = x[rows].to(device), y[rows].to(device)
+                # The package takes views that images stored channels last do not have.
+                pixels, labels = x[rows].to(device).contiguous(), y[rows].to(device)
                 candidates, claimed = search(
                     step, predict, pixels, labels, radius=radius, keys=keys[rows], seed=seed
                 )

@@ -238,6 +238,17 @@ def test_resumes_after_any_pass_to_the_same_outcome():
         autoattack(linear(5, 64, seed=9), x, y, state=state, **settings)
 
 
+@pytest.mark.usefixtures("few_queries")
+def test_memory_layout_does_not_matter():
+    model = Normed()
+    x, y = clear_images(model, 12, channels=3)
+    last = x.to(memory_format=torch.channels_last)
+    settings = {"radius": 4 / 255, "suite": "standard", "seed": 0}
+    outcomes = [autoattack(model, images, y, **settings).broken_by for images in (x, last)]
+    assert np.array_equal(*outcomes)
+    assert (outcomes[0] == SURVIVED).any(), "every attack must have had something to do"
+
+
 def claims(shift: float):
     """Return a search that claims every example, moved by a shift."""
 
@@ -318,7 +329,7 @@ def test_agrees_with_the_package_on_its_own_network(monkeypatch):
     import pyarrow.parquet as pq
     from PIL import Image
 
-    rows = pq.read_table(test_split).slice(0, 6).to_pylist()
+    rows = pq.read_table(test_split).slice(0, 4).to_pylist()
     images = [np.array(Image.open(io.BytesIO(row["img"]["bytes"]))) for row in rows]
     x = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
     y = torch.tensor([row["label"] for row in rows])
@@ -330,13 +341,14 @@ def test_agrees_with_the_package_on_its_own_network(monkeypatch):
     net = ResNet18().eval()
     net.load_state_dict(torch.load(examples / "model_test.pt", map_location="cpu"))
 
-    # A few iterations and a small radius: seconds, and some examples survive.
-    monkeypatch.setattr(searches, "_ITERATIONS", 8)
-    radius = 2 / 255
+    # A few iterations: seconds. The network was not trained against attacks, and at this radius
+    # some examples break and some hold.
+    monkeypatch.setattr(searches, "_ITERATIONS", 5)
+    radius = 0.5 / 255
     attack = AutoAttack(net, attacks=["apgd-ce", "apgd-t"], eps=radius, seed=0, version="custom")
-    attack.apgd = APGDAttack(net, n_iter=8, eps=radius, seed=0, device="cpu")
-    attack.apgd_targeted = APGDAttack_targeted(net, n_iter=8, eps=radius, seed=0, device="cpu")
-    _, predicted = attack.run_standard_evaluation(x, y)
+    attack.apgd = APGDAttack(net, n_iter=5, eps=radius, seed=0, device="cpu")
+    attack.apgd_targeted = APGDAttack_targeted(net, n_iter=5, eps=radius, seed=0, device="cpu")
+    _, predicted = attack.run_standard_evaluation(x.contiguous(), y)
     outcome = autoattack(net, x, y, radius=radius, suite="custom", seed=0)
     assert np.array_equal(outcome.robust, (predicted == y).numpy())
-    assert outcome.clean_correct.sum() >= 5
+    assert 0 < outcome.robust.sum() < outcome.clean_correct.sum()
