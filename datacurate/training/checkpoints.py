@@ -43,7 +43,7 @@ def load_tensors(path: Path) -> dict[str, Any]:
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise CheckpointError(
             f"{path} is not a checkpoint of tensors and plain values",
-            got=str(error).splitlines()[0][:200],
+            got=(str(error) or type(error).__name__).splitlines()[0][:200],
             hint="give a file written by datacurate, or by torch.save of a state dict",
         ) from error
     if not isinstance(value, dict):
