@@ -172,11 +172,20 @@ def _sha256(hashes: U64) -> str:
 
 def _sample(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Return rows spread evenly over some classes, ascending; a function of the labels alone."""
-    present = np.unique(labels)
+    sizes = np.bincount(labels)
+    present = np.flatnonzero(sizes)
     chosen = present[_spread(len(present), _SAMPLED_CLASSES)]
     each = _SAMPLED // len(chosen)
-    rows = [np.flatnonzero(labels == label) for label in chosen]
-    return np.sort(np.concatenate([found[_spread(len(found), each)] for found in rows]))
+    is_chosen = np.zeros(len(sizes), dtype=np.bool_)
+    is_chosen[chosen] = True
+    rows = np.flatnonzero(is_chosen[labels])
+    rows = rows[np.argsort(labels[rows], kind="stable")]
+    starts = np.cumsum(sizes[chosen]) - sizes[chosen]
+    places = [
+        start + _spread(size, each)
+        for start, size in zip(starts.tolist(), sizes[chosen].tolist(), strict=True)
+    ]
+    return np.sort(rows[np.concatenate(places)])
 
 
 def _spread(size: int, most: int) -> npt.NDArray[np.int64]:

@@ -111,7 +111,9 @@ def _damage_named(path: Path) -> Iterator[None]:
 
 
 def write(
-    path: Path, attributes: Mapping[str, str], columns: Mapping[str, npt.NDArray[Any]]
+    path: Path,
+    attributes: Mapping[str, str],
+    columns: Mapping[str, npt.NDArray[Any]],
 ) -> None:
     """Write a new file with these text attributes and columns.
 
@@ -139,15 +141,15 @@ def write(
 
 
 def _storage(values: npt.NDArray[Any]) -> dict[str, Any]:
-    """Return how a column is stored.
+    """Return how a column is stored: signed integers by shuffle and the fastest gzip, all else raw.
 
-    Shuffle and the fastest gzip halve scores and counts. Hashes do not compress, and packed
-    records shrink by a third at a fiftieth of the speed; both stay as they are.
+    Labels, positions and counts shrink to between an eighth and a third in little time. Hashes do
+    not shrink at all, probabilities and packed records by less than a third at a fiftieth of the
+    speed, and what a rank file holds besides is small beside these.
     """
-    if values.dtype.kind == "u" or values.size == 0:
+    if values.dtype.kind != "i" or values.size == 0:
         return {}
-    row_bytes = values.nbytes // len(values)
-    rows = min(max(_CHUNK_BYTES // row_bytes, 1), len(values))
+    rows = min(max(_CHUNK_BYTES // (values.nbytes // len(values)), 1), len(values))
     chunks = (rows, *values.shape[1:])
     return {"chunks": chunks, "shuffle": True, "compression": "gzip", "compression_opts": 1}
 

@@ -24,7 +24,7 @@ I64 = npt.NDArray[np.int64]
 NOT_RANKED = -1
 """Position of an example that was not profiled."""
 
-_FEW_VALUES = 1 << 16  # so many distinct values stay in the processor's cache
+_CELLS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -97,13 +97,13 @@ def problematic_rank(score: npt.NDArray[Any]) -> I64:
         If a score is NaN.
     """
     refuse_nan(score, "a score")
-    values, counts = np.unique(score, return_counts=True)
-    below = np.cumsum(counts) - counts
-    # Scores of counts have few values: looking each one up beats sorting indices.
-    if len(values) <= _FEW_VALUES:
-        return below[np.searchsorted(values, score)]
+    counted = _rank_by_counting(score)
+    if counted is not None:
+        return counted
+    order = np.argsort(score)
+    starts = np.flatnonzero(starts_group(score[order]))
     rank = np.empty(len(score), dtype=np.int64)
-    rank[np.argsort(score)] = np.repeat(below, counts)
+    rank[order] = np.repeat(starts, np.diff(starts, append=len(score)))
     return rank
 
 
@@ -297,6 +297,29 @@ def refuse_nan(values: npt.NDArray[Any], what: str) -> None:
         )
 
 
+def _rank_by_counting(score: npt.NDArray[Any]) -> I64 | None:
+    """Return the rank of scores of few, well separated values without sorting; None for others.
+
+    Scores of counts are such: T epochs give T + 1 values. Each value gets a cell of its own on a
+    grid over their range; if two values meet in a cell, or the range is not finite, there is no
+    answer. The cells are in the order of the values, so counting them gives the rank.
+    """
+    if len(score) < _CELLS:
+        return None  # sorting costs less than the grid
+    low, high = float(score.min()), float(score.max())
+    if not np.isfinite(high - low):
+        return None
+    scale = (_CELLS - 1) / (high - low) if high > low else 0.0
+    cell = (np.subtract(score, low, dtype=np.float64) * scale).astype(np.uint16)
+    value = np.zeros(_CELLS, dtype=score.dtype)
+    value[cell] = score
+    if not np.array_equal(value[cell], score):
+        return None
+    counts = np.bincount(cell, minlength=_CELLS)
+    rank: I64 = (np.cumsum(counts) - counts)[cell]
+    return rank
+
+
 def starts_group(*keys: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Return which entries of sorted keys differ in any key from the entry before them."""
     starts: npt.NDArray[np.bool_] = np.equal(np.arange(keys[0].size), 0)
@@ -315,4 +338,5 @@ def _beside_an_equal(*keys: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
 
 
 def _tie_hash(rows: I64, label_fingerprint: str) -> npt.NDArray[np.uint64]:
+    """Return a hash of each row; `mix64` is a bijection of it, so no two are equal."""
     return mix64(rows.astype(np.uint64), int(label_fingerprint[:16], 16))

@@ -29,11 +29,26 @@ def test_rank_is_equation_4(score: npt.NDArray[np.float32]) -> None:
     assert np.array_equal(rank, stats.rankdata(score, method="min") - 1)
 
 
-def test_rank_of_many_different_values_takes_the_other_path() -> None:
-    score = np.random.default_rng(0).random(100_000)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+@pytest.mark.parametrize("values", [1, 161, 50_000, 10**9])
+@pytest.mark.parametrize("spread", [1, 1e-6, 1e30])
+def test_rank_of_large_arrays_whichever_way_it_is_computed(
+    dtype: Any, values: int, spread: float
+) -> None:
+    chance = np.random.default_rng(values)
+    score = chance.integers(-values, values, 100_000)
+    if dtype is not np.int64:
+        score = (score / values * spread).astype(dtype)
     score[::7] = score[3]
     expected = stats.rankdata(score, method="min") - 1
     assert np.array_equal(ranking.problematic_rank(score), expected)
+
+
+def test_rank_of_large_arrays_of_extreme_values() -> None:
+    score = np.tile(np.array([-np.inf, -3e38, 0.0, 1e-45, 3e38, np.inf], np.float32), 20_000)
+    for some in (score, score[np.isfinite(score)], score[::3], np.abs(score[:1]).repeat(70_000)):
+        expected = stats.rankdata(some, method="min") - 1
+        assert np.array_equal(ranking.problematic_rank(some), expected)
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.float32, np.float64])
