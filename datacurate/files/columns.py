@@ -198,4 +198,6 @@ def shape_fault(
                 f"{column.dtype} {expected}",
                 f"{dtype} {shape}",
             )
+    if ("content_hash" in declared) != ("perceptual_hash" in declared):
+        return Fault("one of the two hashes of images is missing", "both, or neither", "one")
     return None

@@ -106,7 +106,9 @@ class RankFile:
         try:
             import pandas as pd
         except ModuleNotFoundError as error:
-            raise DataError("pandas is not installed", hint="pip install pandas") from error
+            raise DataError(
+                "pandas is not installed", hint="pip install 'datacurate[pandas]'"
+            ) from error
         flat: dict[str, npt.NDArray[Any]] = {}
         for name, values in file_columns(self).items():
             if values.ndim == 1:

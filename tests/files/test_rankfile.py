@@ -26,7 +26,7 @@ from datacurate.files.rankfile import RankFile
 from datacurate.ranks import scores
 
 SAMPLE = Path(__file__).parents[1] / "data" / "ranks-1.0.ranks.h5"
-SAMPLE_SHA256 = "421a59bd544172a7eb6ca5e78509ff13330a769db8462ab1c740e7b4d70c678e"
+SAMPLE_SHA256 = "a54c4f42c3d1770054629930c941d1176afa0ce3ade8b841351e5a6df9051434"
 
 
 def assert_equal(first: RankFile, second: RankFile) -> None:
@@ -215,6 +215,13 @@ def test_columns_of_another_type_or_shape_are_not_written(
     with pytest.raises(DataError, match=f"column {name} has the wrong type or shape"):
         rankfile.write(tmp_path / "a", wrong)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_hashes_of_images_come_together(tmp_path: Path) -> None:
+    made = made_rank_file()
+    identity = dataclasses.replace(made.identity, perceptual_hash=None)
+    with pytest.raises(DataError, match="one of the two hashes"):
+        rankfile.write(tmp_path / "a", dataclasses.replace(made, identity=identity))
 
 
 def test_an_existing_file_is_kept(tmp_path: Path) -> None:
