@@ -29,21 +29,27 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from datacurate import __version__
+
+        console.say_out(f"datacurate {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def everywhere(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", is_eager=True)
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
     ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an error. Works anywhere.")
     ] = False,
 ) -> None:
     """Options before every command."""
-    if version:
-        from datacurate import __version__
-
-        console.say_out(f"datacurate {__version__}")
-        raise typer.Exit
 
 
 for command in (profile, prune, verify, evaluate, show, demo):

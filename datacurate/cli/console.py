@@ -24,17 +24,17 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def say_out(text: str) -> None:
     """Print a line of the result."""
-    out.print(escape(text))
+    out.print(_inert(text))
 
 
 def note(text: str) -> None:
     """Print a line about what is going on."""
-    err.print(escape(text), style="dim")
+    err.print(_inert(text), style="dim")
 
 
 def warn(text: str) -> None:
     """Print a warning."""
-    err.print(f"[bold yellow]warning:[/] {escape(text)}")
+    err.print(f"[bold yellow]warning:[/] {_inert(text)}")
 
 
 def print_json(value: Any) -> None:
@@ -49,8 +49,17 @@ def print_table(table: Table) -> None:
 
 def fail(error: DatacurateError) -> NoReturn:
     """Print an error and exit with its code."""
-    err.print(f"[bold red]error:[/] {escape(str(error))}")
+    err.print(f"[bold red]error:[/] {_inert(str(error))}")
     sys.exit(error.exit_code)
+
+
+def _inert(text: str) -> str:
+    """Return a text that the terminal shows and does not obey: files may come from anybody."""
+    shown = (
+        char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}"
+        for char in text
+    )
+    return escape("".join(shown))
 
 
 @contextlib.contextmanager
@@ -73,7 +82,7 @@ def errors_as_exit_codes(debug: bool) -> Iterator[None]:
         if debug:
             raise
         err.print(
-            f"[bold red]internal error:[/] {escape(type(error).__name__)}: {escape(str(error))}\n"
+            f"[bold red]internal error:[/] {_inert(type(error).__name__)}: {_inert(str(error))}\n"
             "  next:     run the command again with --debug and report what it prints"
         )
         sys.exit(1)

@@ -166,31 +166,30 @@ def print_verification(found: Verification) -> None:
     """Print a verification's table and its verdict."""
     from rich.table import Table
 
-    table = Table(box=None, header_style="bold")
-    for heading in ("arm", "examples", "seeds", "checkpoint"):
-        table.add_column(heading, justify="left" if heading in ("arm", "checkpoint") else "right")
-    for heading in ("clean", "PGD-10", "AutoAttack", "PGD-10 − AA", "minutes"):
-        table.add_column(heading, justify="right")
+    from datacurate.recipes import recipe_hash
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("arm", "examples", "at", "clean", "PGD-10", "AutoAttack", "gap", "minutes"):
+        table.add_column(heading, justify="left" if heading in ("arm", "at") else "right")
     for arm in found.recipe.arms:
         members = found.of(arm)
         for which in ("best", "last"):
             evaluations = [m.best if which == "best" else m.last for m in members]
-            row = [
+            accuracies = [
                 _mean([getattr(e, name).percent for e in evaluations])
                 for name in ("clean", "pgd", "robust")
             ]
-            gap = _mean([e.overestimation_gap for e in evaluations])
-            minutes = _mean([m.seconds / 60 for m in members]) if which == "best" else ""
-            first = (
-                (arm, f"{members[0].size:,}", str(len(members))) if which == "best" else ("",) * 3
-            )
-            table.add_row(*first, which, *row, gap, minutes)
+            gap = f"{sum(e.overestimation_gap for e in evaluations) / len(evaluations):.2f}"
+            minutes = f"{sum(m.seconds for m in members) / len(members) / 60:.1f}"
+            first = (arm, f"{members[0].size:,}") if which == "best" else ("", "")
+            table.add_row(*first, which, *accuracies, gap, minutes if which == "best" else "")
     console.print_table(table)
-    n = len(found.members[0].best)
-    label = found.members[0].best.outcome.label
+    recipe, outcome = found.recipe, found.members[0].best.outcome
     console.say_out(
-        f"accuracy in % of {n:,} test examples at radius {found.recipe.radius:g}/255, mean ± "
-        f"standard deviation over seeds; AutoAttack {found.recipe.suite} ({label})"
+        f"% of {len(found.members[0].best):,} test examples right at radius {recipe.radius:g}/255, "
+        f"mean±deviation over {recipe.seeds} seeds; gap: PGD-10 − AutoAttack; {outcome.label} by "
+        f"{outcome.implementation}; recipe {recipe.name} ({recipe_hash(recipe)}), "
+        f"{found.hardware['processor']}"
     )
     for comparison in found.comparisons:
         verdict = comparison.verdict
@@ -221,7 +220,7 @@ def _mean(values: list[float]) -> str:
     import numpy as np
 
     mean = f"{np.mean(values):.2f}"
-    return mean if len(values) < 2 else f"{mean} ± {np.std(values, ddof=1):.2f}"
+    return mean if len(values) < 2 else f"{mean}±{np.std(values, ddof=1):.2f}"
 
 
 def _effect_line(effect: float | None, seeds: int) -> str:

@@ -1,0 +1,127 @@
+"""profile → prune → verify → evaluate on the command line, and what each refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.cli.conftest import Run
+
+QUICK = ("--recipe", "smoke", "--set", "width=4", "--set", "epochs=1")
+
+
+@pytest.fixture
+def profiled(here: Path, run: Run) -> Path:
+    """A directory with the ranks of a short profile, an index of it and its networks."""
+    code, out, err = run("profile", "digits", *QUICK, "--set", "runs=2", "--checkpoints", "nets")
+    assert code == 0, err
+    assert "1,437 examples ranked over 2 runs" in out
+    assert "Spearman" in out
+    assert run("prune", "--keep", "80%", "--out", "idx.npy")[0] == 0
+    return here
+
+
+def test_the_whole_way(profiled: Path, run: Run) -> None:
+    code, out, err = run("verify", *QUICK)
+    assert code == 0, err
+    assert "kept against all: no detectable difference: one pair differs by" in out
+    assert "one seed detects no difference whatever its size" in err
+    record = json.loads((profiled / "verify.json").read_text())
+    assert [m["arm"] for m in record["members"]] == ["all", "kept", "random"]
+    assert {m["best"]["n"] for m in record["members"]} == {64}
+    assert record["indices"]["source"]["file"] == "digits.ranks.h5"
+
+    code, out, err = run("verify", *QUICK)
+    assert code == 1
+    assert "exists already" in err
+    code, out, err = run("verify", *QUICK, "--out", "v2.json", "--expect", "better", "--json")
+    assert code == 1  # one seed never shows it
+    assert json.loads(out)["comparisons"][0]["word"] == "no detectable difference"
+
+    code, out, err = run(
+        "evaluate", "nets/digits.run1.pt", "digits", "--suite", "custom", "--examples", "20"
+    )
+    assert code == 0, err
+    assert "20 test examples" in out
+    assert "after apgd-t" in out
+
+
+def test_profile_in_json_and_again(here: Path, run: Run) -> None:
+    code, out, _ = run("profile", "digits", *QUICK, "--set", "runs=1", "--json")
+    assert code == 0
+    result = json.loads(out)
+    assert result["examples"] == 1437
+    assert result["agreement_of_runs"] is None
+    before = (here / "digits.ranks.h5").read_bytes()
+    code, _, err = run("profile", "digits", *QUICK)
+    assert code == 1
+    assert "exists already, with 1 finished runs" in err
+    assert "--force" in err
+    assert (here / "digits.ranks.h5").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("profile", "cifar11"), 2, "did you mean 'cifar10'"),
+        (("profile", "digits", "--recipe", "proxi"), 2, "did you mean 'proxy'"),
+        (("profile", "digits", "--set", "epoch=2"), 2, "did you mean 'epochs'"),
+        (("profile", "digits", "--set", "attack.radius=0"), 2, "out of range"),
+        (("profile", "digits", "--set", "model.name=resnet"), 2, "there is no network"),
+        (("profile", "digits", "--set", "device=cuda:7"), 2, "there is no device"),
+        (("profile", "digits", "--out", "no/such.ranks.h5"), 1, "there is no directory"),
+        (("profile", "digits", "--out", "/proc/x.ranks.h5"), 1, "/proc"),
+        (("profile", "digits", "--data", "nowhere"), 1, "nowhere"),
+        (("verify",), 2, "datacurate prune"),
+        (("verify", "none.npy"), 2, "there is no index file none.npy"),
+        (("evaluate", "none.pt", "digits"), 1, "there is no checkpoint"),
+    ],
+)
+def test_bad_input_is_one_message(
+    here: Path, run: Run, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    got, out, err = run(*arguments)
+    assert (got, out) == (code, "")
+    assert said in err
+    assert err.count("error:") == 1
+    assert "Traceback" not in err
+    assert list(here.iterdir()) == []
+
+
+def test_rows_of_other_data_are_refused(profiled: Path, run: Run) -> None:
+    # The same digits in another order: the row numbers mean other images.
+    from datacurate.data import load
+
+    train = load("digits").train
+    order = np.random.default_rng(0).permutation(len(train))
+    np.savez(profiled / "digits.npz", images=train.images[order], labels=train.labels[order])
+    code, _, err = run("verify", *QUICK, "--data", "digits.npz")
+    assert code == 1
+    assert "were not made for this data: the same images in another order" in err
+    assert not (profiled / "verify.json").exists()
+    (profiled / "idx.npy.json").unlink()
+    code, _, err = run("verify", *QUICK)
+    assert code == 1
+    assert "idx.npy.json" in err
+
+
+def test_a_network_for_other_images_is_refused(profiled: Path, run: Run) -> None:
+    chance = np.random.default_rng(0)
+    np.savez(
+        profiled / "mine.npz",
+        images=chance.integers(0, 256, (40, 8, 8, 3), dtype=np.uint8),
+        labels=np.arange(40) % 4,
+    )
+    code, _, err = run("evaluate", "nets/digits.run0.pt", "mine.npz")
+    assert code == 1
+    assert "is not for this data" in err
+
+
+def test_debug_shows_the_traceback(here: Path, run: Run) -> None:
+    from datacurate.errors import UnknownNameError
+
+    with pytest.raises(UnknownNameError):
+        run("profile", "digits", "--recipe", "proxi", "--debug")
