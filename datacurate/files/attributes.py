@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 import numpy.typing as npt
 
 from datacurate.errors import FileError, NewerFormatError
+from datacurate.files.plain_json import parsed_json
 from datacurate.files.provenance import Provenance
 from datacurate.fingerprints import canonical_json, columns_sha256, sha256_bytes
 from datacurate.identity import Identity
@@ -185,8 +185,8 @@ class _Reader:
 
     def json(self, name: str, kind: type | tuple[type, ...]) -> Any:
         try:
-            value = json.loads(self.text(name))
-        except (ValueError, RecursionError) as error:
+            value = parsed_json(self.text(name))
+        except ValueError as error:
             raise self.wrong(name, "it is not JSON") from error
         if not isinstance(value, kind):
             raise self.wrong(name, "it is JSON of another type")

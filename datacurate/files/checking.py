@@ -69,7 +69,9 @@ def _runs(rank_file: RankFile) -> Iterator[Check]:
     recipe = rank_file.provenance.recipe
     if recipe is None:
         return
-    intended, epochs = recipe.get("runs"), (recipe.get("training") or {}).get("epochs")
+    training = recipe.get("training")
+    intended = recipe.get("runs")
+    epochs = training.get("epochs") if isinstance(training, dict) else None
     if not isinstance(intended, int) or not isinstance(epochs, int):
         yield Check("runs", False, "the recipe does not state runs and epochs")
         return

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from datacurate.errors import FileError, NewerFormatError, OutputExistsError
 from datacurate.files import digest as digests
 from datacurate.files.digest import Digest
+from datacurate.files.plain_json import parsed_json
 from datacurate.files.provenance import now
 from datacurate.fingerprints import sha256_bytes
 from datacurate.identity import Identity, Match, describe, require_usable
@@ -144,7 +145,7 @@ def read(path: Path) -> IndexFile:
             dataset=digests.from_json(statement["dataset"]),
             selection=dict(statement["selection"]),
             source=dict(statement["source"]),
-            classes=tuple(dict(row) for row in statement["classes"]),
+            classes=tuple(_class_counts(row) for row in statement["classes"]),
             data_check=str(statement["data_check"]),
             warnings=tuple(str(line) for line in statement["warnings"]),
             created=str(statement["created"]),
@@ -183,6 +184,12 @@ def require_match(index: IndexFile, data: Identity, what: str) -> Match:
     """
     expected = digests.describe_digest(index.dataset)
     return require_usable(check_against(index, data), what, expected, describe(data))
+
+
+def _class_counts(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one entry of ``classes``, with the types it must have."""
+    before, after = int(row["before"]), int(row["after"])
+    return {"name": str(row["name"]), "before": before, "after": after}
 
 
 def _statement(index: IndexFile, form: Form) -> dict[str, Any]:
@@ -260,8 +267,8 @@ def _read_statement(path: Path) -> dict[str, Any]:
     try:
         if beside.stat().st_size > _MOST_SIDECAR_BYTES:
             raise _damaged(beside, "it is far too large")
-        statement = json.loads(beside.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        statement = parsed_json(beside.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise _damaged(beside, str(error)) from error
     if not isinstance(statement, dict) or statement.get("format") != FORMAT:
         raise _damaged(beside, f"it does not state format {FORMAT}")

@@ -87,6 +87,16 @@ def test_ranks_without_runs_or_recipe(here: Path, run: Run) -> None:
     assert json.loads(run("show", "taken.ranks.h5", "--json")[1])["instability"] is None
 
 
+def test_a_terminal_does_not_obey_a_file(ranks: RankFile, run: Run, here: Path) -> None:
+    index = prune(ranks, 40, name="made.ranks.h5")
+    index = dataclasses.replace(index, warnings=("\x1b[2J[red]gone[/]",))
+    indexfile.write(here / "idx.npy", index)
+    code, out, _ = run("show", "idx.npy")
+    assert code == 0
+    assert "\x1b" not in out
+    assert "[2J[red]gone[/]" in out
+
+
 def test_an_index_file(ranks: RankFile, run: Run, here: Path) -> None:
     indexfile.write(here / "idx.npy", prune(ranks, 40, name="made.ranks.h5"))
     code, out, _ = run("show", "idx.npy")

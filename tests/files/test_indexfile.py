@@ -198,6 +198,8 @@ def test_files_that_are_no_arrays(tmp_path: Path) -> None:
         ({"dataset": {}}, FileError),
         ({"dataset": 3}, FileError),
         ({"classes": [3]}, FileError),
+        ({"classes": [{"name": "ant", "before": "many", "after": 1}]}, FileError),
+        ({"selection": {"seed": float("nan")}}, FileError),
         ({"selection": None}, FileError),
         ({"warnings": 3}, FileError),
     ],

@@ -360,10 +360,11 @@ def test_check_looks_at_the_recipe(tmp_path: Path) -> None:
     wrong = dataclasses.replace(made.provenance, recipe_hash="0" * 16)
     rankfile.write(tmp_path / "a", dataclasses.replace(made, provenance=wrong))
     assert [item.name for item in check(tmp_path / "a") if not item.ok] == ["recipe hash"]
-    recipe = {**(made.provenance.recipe or {}), "runs": 1}
-    wrong = dataclasses.replace(made.provenance, recipe=recipe)
-    rankfile.write(tmp_path / "b", dataclasses.replace(made, provenance=wrong))
-    assert "runs" in [item.name for item in check(tmp_path / "b") if not item.ok]
+    for change in ({"runs": 1}, {"training": []}, {"training": {"epochs": 11}}):
+        recipe = {**(made.provenance.recipe or {}), **change}
+        wrong = dataclasses.replace(made.provenance, recipe=recipe)
+        rankfile.write(tmp_path / "b", dataclasses.replace(made, provenance=wrong), force=True)
+        assert "runs" in [item.name for item in check(tmp_path / "b") if not item.ok]
 
 
 def test_ranks_that_were_taken_over_need_no_runs(tmp_path: Path) -> None:
