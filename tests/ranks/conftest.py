@@ -6,6 +6,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import settings
+
+# A busy machine is no failure.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 _BESIDE_CHECKOUT = Path(__file__).resolve().parents[3] / "shared" / "upstream"
 
