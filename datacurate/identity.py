@@ -7,6 +7,7 @@ equal. So every rank file carries, for each example, a hash of its pixels and a 
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from dataclasses import dataclass
 
@@ -21,6 +22,9 @@ from datacurate.fingerprints import (
     perceptual_hashes,
     pixel_fingerprint,
 )
+
+UNKNOWN_LABEL = -1
+"""The class of every example of a data set whose labels are not known."""
 
 _SHUFFLES = 4  # how often the pairs are shuffled within classes for the comparison
 # A pair is of one picture if its hashes are at most half as far apart as those of shuffled pairs.
@@ -45,6 +49,7 @@ class Identity:
     shape : tuple of int
         Height, width, channels; zeros when made without images.
     labels : ndarray of int64, shape (N,)
+        `UNKNOWN_LABEL` throughout where only their fingerprint is known.
     label_fingerprint : str
         See `datacurate.fingerprints.label_fingerprint`.
     pixel_fingerprint : str
@@ -70,6 +75,11 @@ class Identity:
     def classes(self) -> int:
         """The number of classes."""
         return len(self.class_names)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the labels are known, and not only their fingerprint."""
+        return bool((self.labels[:1] != UNKNOWN_LABEL).all())
 
 
 def identify(
@@ -100,6 +110,32 @@ def without_images(
     """Return the identity of a data set of which only the labels are known."""
     fingerprint = label_fingerprint(labels)
     return Identity(name, split, class_names, (0, 0, 0), labels, fingerprint, "", None, None)
+
+
+def without_labels(
+    name: str, split: str, examples: int, class_names: tuple[str, ...], fingerprint: str
+) -> Identity:
+    """Return the identity of a data set of which only the label fingerprint is known."""
+    labels = np.full(examples, UNKNOWN_LABEL, dtype=np.int64)
+    return Identity(name, split, class_names, (0, 0, 0), labels, fingerprint, "", None, None)
+
+
+def with_labels_of(ranked: Identity, data: Identity) -> Identity:
+    """Return an identity of unknown labels with the labels of the data at hand.
+
+    Raises
+    ------
+    DataMismatchError
+        If their fingerprint is another one.
+    """
+    if ranked.label_fingerprint != data.label_fingerprint:
+        raise DataMismatchError(
+            "the labels of this data are not those the ranks were made for",
+            expected=describe(ranked),
+            got=describe(data),
+            hint="give the data the ranks were made from",
+        )
+    return dataclasses.replace(ranked, labels=data.labels)
 
 
 class Relation(enum.Enum):
@@ -157,6 +193,10 @@ def relate(ranked: Identity, data: Identity) -> Match:
     """
     if len(ranked) != len(data):
         return Match(Relation.FOREIGN, f"{len(ranked):,} examples against {len(data):,}")
+    if not (ranked.labelled and data.labelled):
+        if ranked.label_fingerprint != data.label_fingerprint:
+            return Match(Relation.FOREIGN, "the labels have another fingerprint")
+        return Match(Relation.LABELS_ONLY, "the labels' fingerprints could be compared, no image")
     differing = int(np.count_nonzero(ranked.labels != data.labels))
     if ranked.content_hash is None or data.content_hash is None:
         if differing:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from datacurate.errors import DataError
 from datacurate.files.digest import digest_of
 from datacurate.files.indexfile import IndexFile
 from datacurate.files.rankfile import RankFile
@@ -15,6 +16,11 @@ from datacurate.ranks.selection import Strategy, select
 
 TIE_RULE = "mean adversarial true-class probability, then hash of row and label fingerprint"
 NOT_COMPARED = "the ranks were not compared with any data"
+NO_CLASSES = "(classes unknown)"
+UNSEEN_CLASSES = (
+    "these ranks carry no labels, so nothing tells what this does to each class; "
+    "--data DIR with the images would"
+)
 
 _GUTTED = 1 / 3  # a class that loses less than this is not said to be hurt
 _DISPROPORTION = 1.5
@@ -30,6 +36,7 @@ def prune(
     seed: int = 0,
     name: str = "",
     match: Match | None = None,
+    noted: Sequence[str] = (),
 ) -> IndexFile:
     """Return which examples of a ranked data set to keep.
 
@@ -44,34 +51,48 @@ def prune(
         What the rank file is called.
     match : Match, optional
         How its data relates to the data at hand, where that was compared.
+    noted : sequence of str
+        What the user must be told besides, such as that other ranks stood in for those named.
 
     Raises
     ------
     UsageError
         If there are too few examples, of a class or altogether.
     DataError
-        If the ranks are no order of the examples.
+        If the ranks are no order of the examples, or classes matter and are not known.
     """
     identity = rank_file.identity
+    if (balanced or floor is not None) and not identity.labelled:
+        raise DataError(
+            f"which class each example is of is not known to {name or 'these ranks'}",
+            expected="labels, which --balanced and --floor need",
+            got=f"the fingerprint of the labels of {identity.name} alone",
+            hint="give the images the ranks were made from: --data DIR",
+        )
+    labels, names = identity.labels, identity.class_names
+    if not identity.labelled:
+        labels, names = np.zeros(len(identity), dtype=np.int64), (NO_CLASSES,)
     selection = select(
         rank_file.ranking(),
         keep,
-        identity.labels,
+        labels,
         strategy=strategy,
         balanced=balanced,
         floor=floor,
         seed=seed,
-        class_names=identity.class_names,
+        class_names=names,
     )
-    before = np.bincount(identity.labels[rank_file.profiled], minlength=identity.classes)
-    after = np.bincount(identity.labels[selection.kept], minlength=identity.classes)
+    before = np.bincount(labels[rank_file.profiled], minlength=len(names))
+    after = np.bincount(labels[selection.kept], minlength=len(names))
     classes = tuple(
         {"name": class_name, "before": had, "after": has}
-        for class_name, had, has in zip(
-            identity.class_names, before.tolist(), after.tolist(), strict=True
-        )
+        for class_name, had, has in zip(names, before.tolist(), after.tolist(), strict=True)
     )
-    warnings = [] if match is None or match.warning is None else [match.warning]
+    warnings = list(noted)
+    if match is not None and match.warning is not None:
+        warnings.append(match.warning)
+    if not identity.labelled:
+        warnings.append(UNSEEN_CLASSES)
     return IndexFile(
         kept=selection.kept,
         dataset=digest_of(identity),

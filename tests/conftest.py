@@ -39,3 +39,12 @@ def cifar10_first5000(cifar10_train: ImageData) -> Identity:
 def cifar10_jpegs(shared_data: Path) -> ImageData:
     """The same 5,000 images as JPEGs."""
     return load_train("cifar10", shared_data / "cifar10-jpeg-first5000")
+
+
+@pytest.fixture(scope="session")
+def upstream_npy() -> Path:
+    """The ranks that the paper's authors published, as they did, or skip."""
+    path = _BESIDE_CHECKOUT.parent / "upstream" / "prob_rank.npy"
+    if not path.is_file():
+        pytest.skip(f"no {path}")
+    return path

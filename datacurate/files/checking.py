@@ -48,11 +48,17 @@ def check(path: Path) -> list[Check]:
     names = ", ".join(rank_file.columns)
     found = [
         Check("hashes", True, f"content sha256 {rank_file.content_sha256[:16]}, columns {names}"),
-        Check("labels", True, f"{len(rank_file):,}, as their fingerprint states"),
+        Check("labels", True, _labels(rank_file)),
     ]
     for look in (_recipe, _runs, _missing, _ranges, _record, _aggregate, _order):
         found += look(rank_file)
     return found
+
+
+def _labels(rank_file: RankFile) -> str:
+    if not rank_file.identity.labelled:
+        return "not in this file, only their fingerprint"
+    return f"{len(rank_file):,}, as their fingerprint states"
 
 
 def _recipe(rank_file: RankFile) -> Iterator[Check]:

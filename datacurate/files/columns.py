@@ -67,7 +67,7 @@ def _measure(name: str, meaning: str, problematic: Literal["high", "low"], most:
 IDENTITY_COLUMNS: Mapping[str, Column] = {
     column.name: column
     for column in (
-        Column("label", "int32", PER_EXAMPLE, "class of the example", required=True),
+        Column("label", "int32", PER_EXAMPLE, "class of the example"),
         Column("content_hash", "uint64", PER_EXAMPLE, "hash of the example's pixels"),
         Column("perceptual_hash", "uint64", PER_EXAMPLE, "hash of the example's look"),
     )
@@ -200,4 +200,6 @@ def shape_fault(
             )
     if ("content_hash" in declared) != ("perceptual_hash" in declared):
         return Fault("one of the two hashes of images is missing", "both, or neither", "one")
+    if "label" not in declared and "content_hash" in declared:
+        return Fault("column label is missing", "labels wherever there are hashes", "none")
     return None

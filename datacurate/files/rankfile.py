@@ -17,7 +17,7 @@ from datacurate.files import hdf5
 from datacurate.files.columns import IDENTITY_COLUMNS, KNOWN_COLUMNS, shape_fault
 from datacurate.files.provenance import Provenance
 from datacurate.fingerprints import label_fingerprint
-from datacurate.identity import Identity
+from datacurate.identity import Identity, without_labels
 from datacurate.outputs import atomic_path, refuse_existing
 from datacurate.ranks import ranking
 from datacurate.ranks.ranking import Ranking
@@ -216,7 +216,9 @@ def verified_column(file: hdf5.Opened, metadata: texts.Metadata, name: str) -> n
 def file_columns(rank_file: RankFile) -> dict[str, npt.NDArray[Any]]:
     """Return every column of a rank file as the file stores it, those of the identity first."""
     identity = rank_file.identity
-    columns: dict[str, npt.NDArray[Any]] = {"label": identity.labels.astype(np.int32)}
+    columns: dict[str, npt.NDArray[Any]] = {}
+    if identity.labelled:
+        columns["label"] = identity.labels.astype(np.int32)
     if identity.content_hash is not None:
         columns["content_hash"] = identity.content_hash
     if identity.perceptual_hash is not None:
@@ -240,8 +242,16 @@ def _check_declared(path: Path, file: hdf5.Opened, metadata: texts.Metadata) -> 
 
 def _identity(path: Path, metadata: texts.Metadata, columns: Columns) -> Identity:
     dataset = metadata.dataset
-    labels = columns["label"].astype(np.int64)
     fingerprint = dataset["label_fingerprint"]
+    if "label" not in columns:
+        return without_labels(
+            dataset["name"],
+            dataset["split"],
+            dataset["examples"],
+            metadata.class_names,
+            fingerprint,
+        )
+    labels = columns["label"].astype(np.int64)
     if labels.min() < 0 or labels.max() >= dataset["classes"]:
         raise FileError(
             f"{path} has labels of classes that it does not name",

@@ -1,0 +1,1 @@
+"""Readers of other programs' ranks and scores, one format a module."""
