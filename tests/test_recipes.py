@@ -22,7 +22,6 @@ from datacurate.recipes import (
     with_settings,
 )
 
-
 _FRACTIONS = ("momentum", "warmup", "factor")
 
 

@@ -32,11 +32,12 @@ _SMOKE = replace(
 )
 _DEMO = replace(
     _SMALL,
-    epochs=20,
+    epochs=12,
+    model=Model("preact-small", width=8),
     attack=Attack(radius=8.0, step=10.0, steps=1),
     optimizer=replace(_SMALL.optimizer, batch_size=64),
     augmentation=Augmentation(padding=1, flip=False),
-    selection=Selection(examples=200, every=4),
+    selection=Selection(examples=200, every=3),
 )
 # Batches this small gain nothing from a second thread, and lose much on a busy machine.
 _ONE_THREAD = Execution(threads=1)
