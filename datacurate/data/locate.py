@@ -13,7 +13,6 @@ import platformdirs
 
 from datacurate.data.canonical import in_official_order
 from datacurate.data.digits import digits
-from datacurate.data.download import download
 from datacurate.data.known import KNOWN, Archive, Known
 from datacurate.data.layouts import Layout
 from datacurate.data.recognition import recognise
@@ -25,6 +24,7 @@ from datacurate.errors import (
     UnknownNameError,
     UsageError,
 )
+from datacurate.files.download import download
 from datacurate.files.hub import dataset_snapshot
 from datacurate.fingerprints import label_fingerprint, pixel_fingerprint
 
@@ -197,7 +197,7 @@ def _fetch(known: Known, archive: Archive, looked: list[str], tell: Tell) -> Non
             hint="set XDG_CACHE_HOME to a directory that can be written",
         ) from error
     try:
-        download(archive.url, cache / archive.file_name, md5=archive.md5, tell=tell)
+        download(archive.url, cache / archive.file_name, f"md5:{archive.md5}", tell=tell)
         return
     except FetchError as error:
         looked.append(error.what)
