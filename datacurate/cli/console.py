@@ -10,31 +10,45 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator
-from typing import Any, NoReturn
-
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from functools import cache
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from datacurate.errors import DatacurateError
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+
+@cache
+def out() -> Console:
+    """Return the console of results; rich is imported when something is first said."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True)
+
+
+@cache
+def err() -> Console:
+    """Return the console of everything else."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def say_out(text: str) -> None:
     """Print a line of the result."""
-    out.print(_inert(text))
+    out().print(_inert(text))
 
 
 def note(text: str) -> None:
     """Print a line about what is going on."""
-    err.print(_inert(text), style="dim")
+    err().print(_inert(text), style="dim")
 
 
 def warn(text: str) -> None:
     """Print a warning."""
-    err.print(f"[bold yellow]warning:[/] {_inert(text)}")
+    err().print(f"[bold yellow]warning:[/] {_inert(text)}")
 
 
 def print_json(value: Any) -> None:
@@ -44,17 +58,19 @@ def print_json(value: Any) -> None:
 
 def print_table(table: Table) -> None:
     """Print a table of the result."""
-    out.print(table)
+    out().print(table)
 
 
 def fail(error: DatacurateError) -> NoReturn:
     """Print an error and exit with its code."""
-    err.print(f"[bold red]error:[/] {_inert(str(error))}")
+    err().print(f"[bold red]error:[/] {_inert(str(error))}")
     sys.exit(error.exit_code)
 
 
 def _inert(text: str) -> str:
     """Return a text that the terminal shows and does not obey: files may come from anybody."""
+    from rich.markup import escape
+
     shown = (
         char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}"
         for char in text
@@ -72,7 +88,7 @@ def errors_as_exit_codes(debug: bool) -> Iterator[None]:
             raise
         fail(error)
     except KeyboardInterrupt:
-        err.print("interrupted")
+        err().print("interrupted")
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our output has gone (`| head`); that is no error of ours.
@@ -81,7 +97,7 @@ def errors_as_exit_codes(debug: bool) -> Iterator[None]:
     except Exception as error:
         if debug:
             raise
-        err.print(
+        err().print(
             f"[bold red]internal error:[/] {_inert(type(error).__name__)}: {_inert(str(error))}\n"
             "  next:     run the command again with --debug and report what it prints"
         )

@@ -20,7 +20,7 @@ def demo(
     ),
     force: Force = False,
 ) -> None:
-    """Plant wrong labels in a small real data set, find them, prune them, and verify.
+    """Find planted wrong labels in a small data set: the whole way.
 
     scikit-learn's 8×8 digits, 5 % of the labels planted wrong: three profiling runs,
     the most problematic tenth dropped, kept against all against random. Two minutes

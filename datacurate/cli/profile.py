@@ -45,9 +45,9 @@ def profile(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Train adversarially several times and rank the examples by how unstably they are learned.
+    """Rank a data set's examples by how unstably they are learned.
 
-    The file is valid after every finished run. Stopped at any moment, the same command
+    Trains adversarially several times, as the recipe says. The file is valid after every finished run. Stopped at any moment, the same command
     goes on where it was.
 
     Example: datacurate profile cifar10 --data ~/data/cifar10 --recipe proxy

@@ -47,10 +47,10 @@ class Watch:
         self._started = time.monotonic()
         self._rows: deque[tuple[str, ...]] = deque(maxlen=_ROWS)
         self._line = ""
-        self._live = Live(console=err, get_renderable=self._render, refresh_per_second=4)
+        self._live = Live(console=err(), get_renderable=self._render, refresh_per_second=4)
 
     def __enter__(self) -> Self:
-        if err.is_terminal:
+        if err().is_terminal:
             self._live.start()
         return self
 
@@ -60,7 +60,7 @@ class Watch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if err.is_terminal:
+        if err().is_terminal:
             self._line = ""
             self._live.stop()
 
@@ -93,9 +93,9 @@ class Watch:
         )
         self._rows.append(row)
         self._line = f"{what}: epoch {min(report.epoch + 1, report.epochs)} of {report.epochs}"
-        if not err.is_terminal:
+        if not err().is_terminal:
             evaluated = "" if not row[4] else f", test {row[4]} clean {row[5]} robust"
-            err.print(
+            err().print(
                 f"{what} epoch {row[1]}: loss {row[2]}, train robust {row[3]}{evaluated}, "
                 f"{row[6]} examples/s, {row[7]} left"
             )
@@ -103,8 +103,8 @@ class Watch:
     def attack(self, what: str, name: str, done: int, total: int) -> None:
         """Show how far an attack is; off a terminal, only its end."""
         self._line = f"{what}: {name}, {done:,} of {total:,} examples"
-        if not err.is_terminal and done == total:
-            err.print(self._line)
+        if not err().is_terminal and done == total:
+            err().print(self._line)
 
     def _left(self) -> str:
         worked = self._done - (self._resumed or 0.0)

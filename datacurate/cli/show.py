@@ -27,7 +27,7 @@ def show(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show where ranks come from, how they are distributed, and how many are tied.
+    """Show where ranks come from, their distribution and their ties.
 
     Example: datacurate show cifar10.ranks.h5 --check
     """
