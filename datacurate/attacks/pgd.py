@@ -8,7 +8,6 @@ sign method of single-step training.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +15,11 @@ from torch import Tensor, nn
 
 from datacurate.attacks.frozen import frozen
 from datacurate.errors import UsageError
+from datacurate.recipes.fields import Start
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+
+_GAUSSIAN = 0.001  # in pixel units
 
 
 def summed_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
@@ -36,7 +38,7 @@ def pgd(
     radius: float,
     step: float,
     steps: int,
-    start: Literal["uniform", "zero"],
+    start: Start,
     generator: torch.Generator | None = None,
     loss: Loss = summed_cross_entropy,
 ) -> Tensor:
@@ -60,9 +62,10 @@ def pgd(
     steps : int
         Gradient steps; 0 returns the start.
     start : str
-        ``"uniform"`` in the ball, clamped to pixels; or ``"zero"``, at `x`.
+        ``"uniform"`` in the ball, clamped to pixels; ``"zero"``, at `x`; or ``"gaussian"``, at `x`
+        with 0.001 · N(0, 1) added, as the authors of TRADES start.
     generator : Generator, optional
-        CPU generator of the uniform start. The noise is drawn there whatever the device of `x`, so
+        CPU generator of a random start. The noise is drawn there whatever the device of `x`, so
         that a seed means the same start everywhere.
     loss : callable
         ``loss(logits, y)`` is the scalar to be raised, a sum over examples.
@@ -75,14 +78,17 @@ def pgd(
     Raises
     ------
     UsageError
-        For a uniform start without a generator.
+        For a random start without a generator.
     """
     x = x.detach().float()
     lower, upper = (x - radius).clamp_(0, 1), (x + radius).clamp_(0, 1)
     if start == "zero":
         adversarial = x.clone()
     elif generator is None:
-        raise UsageError("a uniform start needs a generator", expected="generator=torch.Generator")
+        raise UsageError(f"a {start} start needs a generator", expected="generator=torch.Generator")
+    elif start == "gaussian":
+        noise = torch.randn(x.shape, generator=generator).mul_(_GAUSSIAN)
+        adversarial = torch.clamp(x + noise.to(x.device), lower, upper)
     else:
         noise = torch.rand(x.shape, generator=generator).mul_(2 * radius).sub_(radius)
         adversarial = torch.clamp(x + noise.to(x.device), lower, upper)

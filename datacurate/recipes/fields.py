@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Arm = Literal["all", "kept", "random", "class-matched"]
+Measure = Literal["clean_probability", "minimum_perturbation"]
+MethodName = Literal["pgd-at", "trades", "mart", "gairat", "fgsm-rs", "n-fgsm", "standard"]
+Start = Literal["uniform", "zero", "gaussian"]
 
 
 def ranged(
@@ -61,13 +64,13 @@ class Attack:
         In 1/255.
     steps : int
     start : str
-        ``"uniform"`` in the ball, or ``"zero"``.
+        ``"uniform"`` in the ball, ``"zero"``, or ``"gaussian"``: 0.001 · N(0, 1) about it.
     """
 
     radius: float = ranged(8.0, above=0, most=255)
     step: float = ranged(2.0, above=0, most=255)
     steps: int = ranged(10, least=1)
-    start: Literal["uniform", "zero"] = "uniform"
+    start: Start = "uniform"
 
 
 @dataclass(frozen=True)
@@ -129,16 +132,44 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Training:
-    """One adversarial training, complete but for its seed.
+class Objective:
+    """What some methods need besides the attack; the others leave it unused.
 
-    The defaults are those of S0, appendix C, for a PreAct ResNet-18 on CIFAR-10.
+    Attributes
+    ----------
+    beta : float
+        TRADES: β of its divergence term. MART: λ of its.
+    offset : float
+        GAIRAT: A of its weights.
+    noise : float
+        N-FGSM: its noise is uniform within so many radii.
+    tracking_step : float
+        TRADES: step, in 1/255, of the separate attack on the label from which correctness is
+        recorded. Its radius is that of the training attack, its start uniform.
+    tracking_steps : int
+        How many of them.
     """
 
-    method: Literal["pgd-at"] = "pgd-at"
+    beta: float = ranged(6.0, least=0)
+    offset: float = 0.0
+    noise: float = ranged(2.0, least=0)
+    tracking_step: float = ranged(2.0, above=0, most=255)
+    tracking_steps: int = ranged(10, least=1)
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training, complete but for its seed.
+
+    The defaults are those of S0, appendix C, for a PreAct ResNet-18 on CIFAR-10. The methods are
+    described in `datacurate.training.methods`.
+    """
+
+    method: MethodName = "pgd-at"
     epochs: int = ranged(160, least=1)
     model: Model = Model()
     attack: Attack = Attack()
+    objective: Objective = Objective()
     optimizer: Optimizer = Optimizer()
     augmentation: Augmentation = Augmentation()
     selection: Selection = Selection()
@@ -174,6 +205,11 @@ class ProfileRecipe:
     aggregate : str
         ``"mean-rank"`` averages the runs' ranks (S0, A.2); ``"pooled"`` ranks the sum of their
         counts.
+    measures : tuple of str
+        What is measured of every training example at the robust-best checkpoint of each run:
+        ``"clean_probability"`` (S1, B.1) and ``"minimum_perturbation"`` (S1, B.2).
+    perturbation_cap : int
+        The largest perturbation tried, in 1/255.
     """
 
     name: str
@@ -181,6 +217,8 @@ class ProfileRecipe:
     runs: int = ranged(10, least=1)
     seed: int = ranged(0, least=0)
     aggregate: Literal["mean-rank", "pooled"] = "mean-rank"
+    measures: tuple[Measure, ...] = ("clean_probability", "minimum_perturbation")
+    perturbation_cap: int = ranged(32, least=1, most=254)
     training: Training = Training()
     execution: Execution = Execution()
 
