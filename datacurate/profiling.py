@@ -244,7 +244,7 @@ def _profile_runs(
             provenance.of_profile(
                 recipe,
                 runs,
-                data.train.source,
+                data.train.stated_source,
                 {"device": devices.describe(recipe.execution)},
             ),
             data.trainable,

@@ -377,7 +377,7 @@ def verify(
                 "pixels": identity.pixel_fingerprint,
                 "attacked": len(tested),
                 "held_out": len(selected),
-                "source": dict(data.train.source),
+                "source": data.train.stated_source,
             },
             indices={**about_indices, "kept": len(kept), "trained_on": len(kept_here)},
             hardware={

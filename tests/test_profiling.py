@@ -211,6 +211,17 @@ def test_checkpoints_are_the_robust_best_networks(digits: DataSet, tmp_path: Pat
     assert network.class_names == digits.train.identity.class_names
 
 
+def test_no_path_of_this_machine_is_stated(digits: DataSet, tmp_path: Path) -> None:
+    np.savez(tmp_path / "mine.npz", images=digits.train.images, labels=digits.train.labels)
+    made = profiling.profile(
+        with_settings(RECIPE, ["runs=1", "epochs=1"]),
+        load(str(tmp_path / "mine.npz")),
+        tmp_path / "mine.ranks.h5",
+    )
+    assert made.provenance.source["location"] == "mine.npz"
+    assert str(tmp_path).encode() not in (tmp_path / "mine.ranks.h5").read_bytes()
+
+
 def test_borrowed_examples_are_neither_trained_on_nor_ranked(
     digits: DataSet, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,15 @@ class ImageData:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def stated_source(self) -> dict[str, str]:
+        """The source as files that travel state it: of a path on this machine its last part."""
+        location = self.source["location"]
+        return {
+            **self.source,
+            "location": location if "://" in location else Path(location).name,
+        }
 
 
 @dataclass(frozen=True)
