@@ -19,7 +19,9 @@ Every error that datacurate raises on purpose is a `DatacurateError`; anything e
     ├── StateError             saved state belongs to other work
     ├── TrainingError          a training diverged or ran out of memory
     ├── CheckpointError        a checkpoint does not fit
-    └── FetchError             something could not be downloaded or has the wrong hash
+    ├── FetchError             something could not be downloaded or has the wrong hash
+    │   └── UnreachableError   no network, or told to do without it
+    └── PublishError           something could not be published
 """
 
 from __future__ import annotations
@@ -160,3 +162,11 @@ class CheckpointError(DatacurateError):
 
 class FetchError(DatacurateError):
     """Something could not be downloaded or has the wrong hash."""
+
+
+class UnreachableError(FetchError):
+    """There is no network, or we were told to do without it."""
+
+
+class PublishError(DatacurateError):
+    """Something could not be published."""

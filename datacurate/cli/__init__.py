@@ -13,6 +13,7 @@ import typer
 
 from datacurate.cli import console
 from datacurate.cli.demo import demo
+from datacurate.cli.fetch import fetch
 from datacurate.cli.profile import profile
 from datacurate.cli.prune import prune
 from datacurate.cli.show import show
@@ -24,7 +25,8 @@ app = typer.Typer(
     "and prove what pruning did.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    # Plain help: drawing boxes takes as long to import as all the rest.
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -52,7 +54,7 @@ def everywhere(
     """Options before every command."""
 
 
-for command in (profile, prune, verify, evaluate, show, demo):
+for command in (profile, prune, verify, evaluate, show, demo, fetch):
     app.command()(command)
 
 

@@ -9,12 +9,10 @@ import typer
 
 from datacurate.cli import console
 from datacurate.cli.options import Data, Force, Json
-from datacurate.cli.sources import rank_file_path, recorded_data
+from datacurate.cli.sources import joined_with_data, ranks_source
 
 if TYPE_CHECKING:
     from datacurate.files.indexfile import Form, IndexFile
-    from datacurate.files.rankfile import RankFile
-    from datacurate.identity import Match
 
 _MOST_ROWS = 20  # classes shown before the table keeps to those that lose most
 
@@ -23,7 +21,8 @@ def prune(
     source: Annotated[
         Path | None,
         typer.Argument(
-            help="A rank file; by default the only *.ranks.h5 in this directory.",
+            help="A rank file or published ranks; by default the only *.ranks.h5 in this "
+            "directory, else the published cifar10.",
             show_default=False,
         ),
     ] = None,
@@ -80,15 +79,16 @@ def prune(
     from datacurate.files import indexfile, rankfile
     from datacurate.ranks.selection import parse_amount
 
-    path = rank_file_path(source)
     # An output that cannot be written is said before the work, not after it.
     indexfile.refuse_existing_pair(out, force)
+    meant = ranks_source(source)
+    path = meant.path
     if out.resolve() == path.resolve():
         raise FileError(f"{out} is the rank file itself", hint="choose another --out")
     ranks = rankfile.read(path, columns=("probability",))
-    console.note(f"ranks: {path}: {pruning.describe_ranks(ranks)}")
+    console.note(f"ranks: {meant.name}: {pruning.describe_ranks(ranks)}")
     amount = parse_amount(keep, int(ranks.profiled.sum()))
-    match = _compared(ranks, path, data)
+    ranks, match = joined_with_data(ranks, meant.name, data)
     index = pruning.prune(
         ranks,
         amount,
@@ -96,8 +96,9 @@ def prune(
         balanced=balanced,
         floor=floor,
         seed=seed,
-        name=path.name,
+        name=meant.name,
         match=match,
+        noted=meant.notes,
     )
     for line in index.warnings:
         console.warn(line)
@@ -106,18 +107,7 @@ def prune(
     if as_json:
         console.print_json(_result(out, index, chosen))
     else:
-        _print(out, index, path)
-
-
-def _compared(ranks: RankFile, path: Path, data: Path | None) -> Match | None:
-    """Return how the ranks' data relates to the data at hand, if it was given, or refuse."""
-    if data is None:
-        return None
-    from datacurate.data import load_train
-    from datacurate.identity import require_match
-
-    images = load_train(*recorded_data(ranks.identity.name, data), tell=console.note)
-    return require_match(ranks.identity, images.identity, f"the ranks in {path}")
+        _print(out, index, meant.name)
 
 
 def _result(out: Path, index: IndexFile, form: Form) -> dict[str, Any]:
@@ -134,13 +124,13 @@ def _result(out: Path, index: IndexFile, form: Form) -> dict[str, Any]:
     }
 
 
-def _print(out: Path, index: IndexFile, path: Path) -> None:
+def _print(out: Path, index: IndexFile, name: str) -> None:
     ranked = sum(row["before"] for row in index.classes)
     console.print_table(_classes_table(index))
     tied = index.selection["tied_by_probability"], index.selection["tied_by_hash"]
     console.say_out(
         f"{out}: {len(index.kept):,} of {ranked:,} kept ({index.selection['strategy']}, "
-        f"ranks of {path.name}); decided by ties: {tied[0]:,} by probability, {tied[1]:,} by hash"
+        f"ranks of {name}); decided by ties: {tied[0]:,} by probability, {tied[1]:,} by hash"
     )
     console.note(f"check: {index.data_check}")
 

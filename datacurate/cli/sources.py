@@ -2,11 +2,105 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from datacurate.cli import console
 from datacurate.errors import UsageError
 
+if TYPE_CHECKING:
+    from datacurate.files.rankfile import RankFile
+    from datacurate.identity import Match
+
 _PATTERN = "*.ranks.h5"
+_PUBLISHED = "cifar10"
+
+
+@dataclasses.dataclass(frozen=True)
+class RanksSource:
+    """The ranks that a command means.
+
+    Attributes
+    ----------
+    path : Path
+    name : str
+        What they are called in messages and in what is made from them.
+    notes : tuple of str
+        What must be recorded in whatever is made from them.
+    """
+
+    path: Path
+    name: str
+    notes: tuple[str, ...] = ()
+
+
+def ranks_source(source: Path | None) -> RanksSource:
+    """Return the ranks meant: a file, a published name, the only file here, else ``cifar10``.
+
+    Raises
+    ------
+    UsageError
+        If the argument is neither a file nor a published name, or there are several files here.
+    FetchError
+        If published ranks, and those that stand in for them, cannot be had.
+    """
+    from datacurate.publishing.fetching import fetch, listed
+
+    if source is not None:
+        if source.exists() and not source.is_dir():
+            return RanksSource(source, source.name)
+        name = str(source)
+        if name not in listed():
+            return RanksSource(path := rank_file_path(source), path.name)
+    else:
+        if any(Path().glob(_PATTERN)):
+            return RanksSource(path := rank_file_path(None), path.name)
+        name = _PUBLISHED
+        console.note(f"no rank file ({_PATTERN}) in this directory: using published ranks")
+    found = fetch(name, tell=console.note, or_stand_in=True)
+    return RanksSource(found.path, f"{found.name} ({found.origin})", found.notes)
+
+
+def joined_with_data(
+    ranks: RankFile, name: str, data: Path | None
+) -> tuple[RankFile, Match | None]:
+    """Return ranks, and how their data relates to the data at hand, if any is.
+
+    Ranks that do not know their labels get them from the data given, or else from the data set as
+    it lies on this machine.
+
+    Raises
+    ------
+    DataMismatchError
+        If data was given that the ranks were not made for.
+    DataError
+        If the data given cannot be read.
+    """
+    labelled = ranks.identity.labelled
+    if data is None and labelled:
+        return ranks, None
+    from datacurate.data import completed, load_train
+    from datacurate.errors import DataError, DataNotFoundError
+    from datacurate.identity import require_match
+
+    try:
+        images = load_train(
+            *recorded_data(ranks.identity.name, data),
+            tell=console.note,
+            fetching=data is not None,
+        )
+        match = require_match(ranks.identity, images.identity, f"the ranks in {name}")
+    except DataError as error:
+        if data is not None:
+            raise
+        if not isinstance(error, DataNotFoundError):
+            console.warn(f"the data on this machine was passed over: {error.what}")
+        return ranks, None
+    if not labelled:
+        console.note(f"labels: {images.source['location']}")
+        ranks = dataclasses.replace(ranks, identity=completed(ranks.identity, images.identity))
+    return ranks, match
 
 
 def rank_file_path(source: Path | None) -> Path:

@@ -6,7 +6,8 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from datacurate.identity import Identity
+from datacurate.errors import UnknownNameError
+from datacurate.identity import Identity, with_labels_of, without_labels
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,23 @@ KNOWN: Mapping[str, Known] = {
 }
 
 
+def official_identity(name: str, split: str) -> Identity:
+    """Return what is known of an official split without having it: all but labels and images.
+
+    Raises
+    ------
+    UnknownNameError
+        If nothing is published about such a split.
+    """
+    known = KNOWN.get(name)
+    if known is None or split not in known.official or not known.class_names:
+        named = {f"{each.name} {part}" for each in KNOWN.values() for part in each.official}
+        raise UnknownNameError("official data set", f"{name} {split}", named)
+    return without_labels(
+        name, split, known.sizes[split], known.class_names, known.official[split].labels
+    )
+
+
 class Standing(enum.Enum):
     """How data that goes by a known name compares with the official data set."""
 
@@ -219,3 +237,18 @@ def standing(identity: Identity) -> tuple[Standing, str]:
             "(a re-encoded copy, or another order within classes)",
         )
     return Standing.OFFICIAL, f"{official}, in official order"
+
+
+def completed(ranked: Identity, data: Identity) -> Identity:
+    """Return an identity of unknown labels with what the data at hand tells.
+
+    That is everything if the data is the official one, else the labels alone: the hashes of a
+    re-encoded copy are not those of the images that were ranked.
+
+    Raises
+    ------
+    DataMismatchError
+        If the fingerprint of the labels is another one.
+    """
+    labelled = with_labels_of(ranked, data)
+    return data if standing(data)[0] is Standing.OFFICIAL else labelled

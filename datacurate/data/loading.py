@@ -77,9 +77,15 @@ def load(name: str, data: Path | None = None, *, tell: Tell | None = None) -> Da
     return DataSet(train, ImageData(images, labels, identity, source), flippable, rows)
 
 
-def load_train(name: str, data: Path | None = None, *, tell: Tell | None = None) -> ImageData:
-    """Return the training split of a data set, as `load` does, without reading the other."""
-    return _train(locate(name, data, tell))
+def load_train(
+    name: str, data: Path | None = None, *, tell: Tell | None = None, fetching: bool = True
+) -> ImageData:
+    """Return the training split of a data set, as `load` does, without reading the other.
+
+    With `fetching` false, a known data set that is not on this machine is not downloaded; then
+    `DataNotFoundError` is raised.
+    """
+    return _train(locate(name, data, tell, fetching=fetching))
 
 
 def _train(located: Located) -> ImageData:

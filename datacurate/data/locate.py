@@ -57,7 +57,9 @@ class Located:
     origin: str
 
 
-def locate(name: str, data: Path | None = None, tell: Tell | None = None) -> Located:
+def locate(
+    name: str, data: Path | None = None, tell: Tell | None = None, *, fetching: bool = True
+) -> Located:
     """Find a data set by its name or path; download it if it is known and nowhere else.
 
     Parameters
@@ -68,6 +70,8 @@ def locate(name: str, data: Path | None = None, tell: Tell | None = None) -> Loc
         A directory or file that holds the known data set.
     tell : callable, optional
         Called with lines for people about downloads.
+    fetching : bool
+        Whether a known data set is downloaded if it is nowhere else.
 
     Raises
     ------
@@ -75,6 +79,8 @@ def locate(name: str, data: Path | None = None, tell: Tell | None = None) -> Loc
         If the name is neither known nor a path; if a path comes with a second one.
     DataError
         If what is there is not the data set.
+    DataNotFoundError
+        If it is nowhere, and may not be downloaded.
     FetchError
         If it is nowhere and cannot be downloaded.
     """
@@ -86,7 +92,7 @@ def locate(name: str, data: Path | None = None, tell: Tell | None = None) -> Loc
             else _unknown(name)
         )
     if known is not None:
-        layout, origin = _known(known, data, tell or (lambda _: None))
+        layout, origin = _known(known, data, tell or (lambda _: None), fetching)
         return Located(name, known, layout, origin)
     if name.startswith("hf:"):
         return _on_hub(name)
@@ -131,7 +137,7 @@ def _on_hub(address: str) -> Located:
     return Located(repository.partition("/")[2], None, layout, address)
 
 
-def _known(known: Known, data: Path | None, tell: Tell) -> tuple[Layout, str]:
+def _known(known: Known, data: Path | None, tell: Tell, fetching: bool) -> tuple[Layout, str]:
     if data is not None:
         if not data.exists():
             raise DataNotFoundError(
@@ -155,6 +161,10 @@ def _known(known: Known, data: Path | None, tell: Tell) -> tuple[Layout, str]:
     cached = _cached(known)
     if not cached:
         looked.append(f"it is not in {cache_directory()}")
+        if not fetching:
+            raise DataNotFoundError(
+                f"{known.title} is not on this machine", got="; ".join(looked), hint="--data DIR"
+            )
         _fetch(known, known.archive, looked, tell)
         cached = _cached(known)
     layout = recognise(cached[0], known)

@@ -160,7 +160,6 @@ def part_profiled(here: Path) -> None:
         (written, ["--keep", "30", "--floor", "25"], 2, "ant: --floor 25 is out of range"),
         (written, ["absent.ranks.h5", "--keep", "30"], 2, "in this directory: made.ranks.h5"),
         (none, ["absent.ranks.h5", "--keep", "30"], 2, "datacurate profile cifar10"),
-        (none, ["--keep", "30"], 2, "datacurate profile cifar10"),
         (none, ["notes.txt", "--keep", "30"], 1, "not a rank file"),
         (none, [".", "--keep", "30"], 1, "there is no file"),
         (several, ["--keep", "30"], 2, "made.ranks.h5, other.ranks.h5"),

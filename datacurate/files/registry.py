@@ -1,0 +1,220 @@
+"""The registry of published ranks: what there is under which name, and where."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, get_args
+
+from datacurate.errors import FileError, UsageError
+from datacurate.files.artifacts import artifacts_directory
+
+Kind = Literal["upstream", "hub", "bundled"]
+
+_FORMAT = 1
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_URL = re.compile(r"https?://\S+/[\w.-]+")
+_PLACE: Mapping[Kind, tuple[str, ...]] = {
+    "upstream": ("url",),
+    "hub": ("repository", "revision", "file"),
+    "bundled": ("file",),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One place where ranks can be had.
+
+    Attributes
+    ----------
+    kind : str
+        ``"upstream"``: the authors' array at a URL; ``"hub"``: a rank file in a data set
+        repository; ``"bundled"``: a rank file that ships with the package.
+    size : int
+        Of the file that is transferred, in bytes.
+    sha256 : str
+        Of that file, 64 hex digits.
+    url, repository, revision, file, licence : str
+        As far as the kind has them; the revision is a full commit.
+    """
+
+    kind: Kind
+    size: int
+    sha256: str
+    url: str = ""
+    repository: str = ""
+    revision: str = ""
+    file: str = ""
+    licence: str = ""
+
+    @property
+    def address(self) -> str:
+        """The place in a line, pinned."""
+        match self.kind:
+            case "upstream":
+                return self.url
+            case "hub":
+                return f"hf://datasets/{self.repository}@{self.revision}/{self.file}"
+            case "bundled":
+                return f"bundled with datacurate: {self.file}"
+
+
+    @property
+    def short(self) -> str:
+        """The place in a few words."""
+        match self.kind:
+            case "upstream":
+                return f"the authors, {self.url.split('/')[2]}"
+            case "hub":
+                return f"the Hub, {self.repository}"
+            case "bundled":
+                return "bundled"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Published ranks.
+
+    Attributes
+    ----------
+    name, summary : str
+    dataset, split : str
+    examples : int
+        N.
+    recipe : str
+        How they were made, in words or as a recipe's name.
+    runs : int
+    agreement : float or None
+        Spearman's correlation with the ranks the paper's authors published; None where these are
+        of other data.
+    content_sha256 : str
+        Of the rank file, from whichever source it comes.
+    sources : tuple of Source
+        In the order in which they are tried.
+    stands_in_for : str
+        The name of the ranks that these are used for, with a warning, when those cannot be had.
+    """
+
+    name: str
+    summary: str
+    dataset: str
+    split: str
+    examples: int
+    recipe: str
+    runs: int
+    content_sha256: str
+    sources: tuple[Source, ...]
+    agreement: float | None = None
+    stands_in_for: str = ""
+
+
+def load(directory: Path | None = None) -> dict[str, Entry]:
+    """Return the registry, by name.
+
+    Parameters
+    ----------
+    directory : Path, optional
+        That holds ``registry.toml``; by default that of the package.
+
+    Raises
+    ------
+    FileError
+        If it cannot be read, or an entry does not hold.
+    """
+    path = (directory or artifacts_directory()) / "registry.toml"
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FileError(f"the registry {path} cannot be read: {error}") from error
+    if values.get("format") != _FORMAT:
+        raise FileError(
+            f"the registry {path} is of another format",
+            expected=str(_FORMAT),
+            got=str(values.get("format")),
+            hint="install the datacurate it came with",
+        )
+    try:
+        entries = {name: _entry(name, entry) for name, entry in values["ranks"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FileError(f"the registry {path} does not hold: {error}") from error
+    return entries
+
+
+def stand_in(entries: Mapping[str, Entry], name: str) -> Entry | None:
+    """Return the ranks that are used when those of a name cannot be had, or None."""
+    return next((entry for entry in entries.values() if entry.stands_in_for == name), None)
+
+
+def check_name(name: str) -> str:
+    """Return a name of ranks if it is one, and no path.
+
+    Raises
+    ------
+    UsageError
+    """
+    if not _NAME.fullmatch(name) or ".." in name:
+        raise UsageError(
+            f"{name!r} is no name of published ranks",
+            expected="letters, digits, dots, hyphens and underscores",
+            hint="datacurate fetch lists the names there are",
+        )
+    return name
+
+
+def check_repository(repository: str) -> str:
+    """Return the name of a repository on the Hub if it is one.
+
+    Raises
+    ------
+    UsageError
+    """
+    if not _REPOSITORY.fullmatch(repository) or ".." in repository or "--" in repository:
+        raise UsageError(f"{repository!r} is no repository on the Hub", expected="OWNER/NAME")
+    return repository
+
+
+def is_commit(revision: str) -> bool:
+    """Return whether a revision is a full commit, which never means anything else later."""
+    return _COMMIT.fullmatch(revision) is not None
+
+
+def _entry(name: str, values: Mapping[str, Any]) -> Entry:
+    """Return an entry, or raise ValueError, TypeError or KeyError for one that does not hold."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no name")
+    sources = tuple(_source(name, source) for source in values["sources"])
+    if not sources:
+        raise ValueError(f"{name} has no source")
+    files = {source.sha256 for source in sources if source.kind != "upstream"}
+    if len(files) > 1:
+        raise ValueError(f"{name} would mean {len(files)} different rank files")
+    entry = Entry(name=name, **{**values, "sources": sources})
+    if not _SHA256.fullmatch(entry.content_sha256):
+        raise ValueError(f"content_sha256 of {name} is no sha256")
+    return entry
+
+
+def _source(name: str, values: Mapping[str, Any]) -> Source:
+    source = Source(**values)
+    if source.kind not in get_args(Kind):
+        raise ValueError(f"a source of {name} is of kind {source.kind!r}")
+    if missing := [key for key in _PLACE[source.kind] if not getattr(source, key)]:
+        raise ValueError(f"a source of {name} has no {missing[0]}")
+    if not _SHA256.fullmatch(source.sha256) or source.size < 1:
+        raise ValueError(f"a source of {name} is not pinned by size and sha256")
+    if source.kind == "upstream" and not _URL.fullmatch(source.url):
+        raise ValueError(f"{source.url!r} is no address of a file")
+    if source.kind == "hub" and not (
+        _REPOSITORY.fullmatch(source.repository) and is_commit(source.revision)
+    ):
+        raise ValueError(f"a source of {name} is no repository at a full commit")
+    path = PurePosixPath(source.file)
+    if path.is_absolute() or ".." in path.parts or "\\" in source.file:
+        raise ValueError(f"{source.file!r} leaves its folder")
+    return source

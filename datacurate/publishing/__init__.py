@@ -1,0 +1,1 @@
+"""Ranks for others: fetched by name, published with a card, both checked."""
