@@ -108,12 +108,14 @@ def cached_file(repository: str, file: str, revision: str | None = None) -> Path
     return Path(found) if isinstance(found, str) else None
 
 
-def fetch_file(repository: str, file: str, commit: str, *, again: bool = False) -> Path:
+def fetch_file(repository: str, file: str, revision: str, *, again: bool = False) -> Path:
     """Return a file of a data set repository from the Hub's cache, downloaded if need be.
 
     Parameters
     ----------
-    repository, file, commit : str
+    repository, file : str
+    revision : str
+        A branch, tag or commit. The folder of the file has the commit's name.
     again : bool
         Whether to download it although it is cached.
 
@@ -125,7 +127,7 @@ def fetch_file(repository: str, file: str, commit: str, *, again: bool = False) 
     with _errors(FetchError, f"{file} of {repository} could not be downloaded from the Hub"):
         place = _patiently(
             lambda: _client().hf_hub_download(
-                repository, file, repo_type="dataset", revision=commit, force_download=again
+                repository, file, repo_type="dataset", revision=revision, force_download=again
             )
         )
     return Path(str(place))
@@ -277,7 +279,7 @@ def _errors(kind: type[DatacurateError], what: str) -> Iterator[None]:
     except DatacurateError:
         raise
     except Exception as error:  # its transport's errors share no base class with its own
-        names = {type(cause).__name__ for cause in _chain(error)}
+        names = {kind.__name__ for cause in _chain(error) for kind in type(cause).__mro__}
         status = next(filter(None, map(_status, _chain(error))), None)
         reason, hint = _explained(names, status, error)
         if status is None and any(map(_is_unreachable, _chain(error))):
@@ -301,12 +303,14 @@ def _explained(names: set[str], status: int | None, error: BaseException) -> tup
         return "there is no such repository, or it is private", f"check its name, or {log_in}"
     if "RevisionNotFoundError" in names:
         return "it has no such revision", "give a branch, a tag or a commit that exists"
-    if "EntryNotFoundError" in names:
+    if "RemoteEntryNotFoundError" in names:
         return "it has no such file", "look at its page on the Hub"
     if status == 403:
         return "permission denied (403)", log_in
     if status in (409, 412):
         return "somebody else changed it meanwhile", "run the command again"
+    if names & {"ConnectError", "ConnectTimeout"}:
+        return "the Hub cannot be reached", "check the network connection"
     if status in _PASSING:
         return f"the Hub answers {status} again and again", "try again later"
     return said, "check its name, whether you are logged in to the Hub, and the network"

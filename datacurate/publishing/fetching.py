@@ -36,6 +36,7 @@ from datacurate.fingerprints import sha256_file
 
 Tell = Callable[[str], None]
 SUMS = "SHA256SUMS"
+_DEFAULT_BRANCH = "main"
 
 _SUM = re.compile(r"([0-9a-f]{64})  (\S.*)")
 _MOST_SUMS_BYTES = 1 << 20
@@ -280,7 +281,8 @@ def _commit(repository: str, file: str, revision: str | None, say: Tell) -> str:
             got=", ".join(map(repr, there[:20])) or "no rank file",
             hint="give the name of one of its files, without .ranks.h5",
         )
-    return head.commit
+    # Asked for by branch or tag, so that the cache knows later what that meant.
+    return hub.fetch_file(repository, SUMS, revision or _DEFAULT_BRANCH).parent.name
 
 
 def _stated_sum(repository: str, file: str, commit: str) -> str:
