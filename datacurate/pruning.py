@@ -10,6 +10,7 @@ import numpy as np
 from datacurate.errors import DataError
 from datacurate.files.digest import digest_of
 from datacurate.files.indexfile import IndexFile
+from datacurate.files.ordering import RANK, Direction, direction_of, rank_by
 from datacurate.files.rankfile import RankFile
 from datacurate.identity import Match
 from datacurate.ranks.selection import Strategy, select
@@ -30,6 +31,8 @@ def prune(
     rank_file: RankFile,
     keep: int,
     *,
+    by: str = RANK,
+    direction: Direction | None = None,
     strategy: Strategy = "friendly",
     balanced: bool = False,
     floor: str | None = None,
@@ -45,6 +48,10 @@ def prune(
     rank_file : RankFile
     keep : int
         From 1 to the number of profiled examples.
+    by : str
+        The column that orders the examples; see `datacurate.files.ordering.rank_by`.
+    direction : str, optional
+        Which end of it is problematic; by default what the format or the file says.
     strategy, balanced, floor, seed
         As for `datacurate.ranks.selection.select`.
     name : str
@@ -57,7 +64,10 @@ def prune(
     Raises
     ------
     UsageError
-        If there are too few examples, of a class or altogether.
+        If there are too few examples, of a class or altogether, or nothing tells which end of the
+        column is problematic.
+    UnknownNameError
+        If there is no such column of scores.
     DataError
         If the ranks are no order of the examples, or classes matter and are not known.
     """
@@ -72,8 +82,10 @@ def prune(
     labels, names = identity.labels, identity.class_names
     if not identity.labelled:
         labels, names = np.zeros(len(identity), dtype=np.int64), (NO_CLASSES,)
+    end = direction or direction_of(rank_file, by)
+    plain = by == RANK and end == "high"
     selection = select(
-        rank_file.ranking(),
+        rank_file.ranking() if plain else rank_by(rank_file, by, end),
         keep,
         labels,
         strategy=strategy,
@@ -97,6 +109,8 @@ def prune(
         kept=selection.kept,
         dataset=digest_of(identity),
         selection={
+            "by": by,
+            "direction": end,
             "strategy": strategy,
             "balanced": balanced,
             "floor": floor,

@@ -39,6 +39,19 @@ def prune(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to write.")] = Path(
         "idx.npy"
     ),
+    by: Annotated[
+        str,
+        typer.Option(
+            metavar="COLUMN",
+            help="What orders the examples: a column of the rank file, such as instability or aum.",
+        ),
+    ] = "problematic_rank",
+    direction: Annotated[
+        Literal["high", "low"] | None,
+        typer.Option(
+            help="Which end of that column is problematic; by default its own.", show_default=False
+        ),
+    ] = None,
     strategy: Annotated[
         Literal["friendly", "problematic", "random"],
         typer.Option(help="friendly drops the most problematic, problematic the most friendly."),
@@ -85,13 +98,16 @@ def prune(
     path = meant.path
     if out.resolve() == path.resolve():
         raise FileError(f"{out} is the rank file itself", hint="choose another --out")
-    ranks = rankfile.read(path, columns=("probability",))
+    rankfile.require_column(path, by)
+    ranks = rankfile.read(path, columns=("probability", by))
     console.note(f"ranks: {meant.name}: {pruning.describe_ranks(ranks)}")
     amount = parse_amount(keep, int(ranks.profiled.sum()))
     ranks, match = joined_with_data(ranks, meant.name, data)
     index = pruning.prune(
         ranks,
         amount,
+        by=by,
+        direction=direction,
         strategy=strategy,
         balanced=balanced,
         floor=floor,

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from datacurate.errors import DatacurateError, DataError
 from datacurate.files.columns import KNOWN_COLUMNS, Column
+from datacurate.files.ordering import direction_of, rank_of_column
 from datacurate.files.provenance import stored_recipe_hash
 from datacurate.files.rankfile import RankFile, read
 from datacurate.ranks import ranking, scores
@@ -166,6 +167,9 @@ def _record(rank_file: RankFile) -> Iterator[Check]:
 def _aggregate(rank_file: RankFile) -> Iterator[Check]:
     """The aggregate rank follows from the runs' instability."""
     how = rank_file.provenance.aggregation
+    if how == "column":
+        yield _from_column(rank_file)
+        return
     if how == "given" or "instability" not in rank_file.columns:
         yield Check("rank", how == "given", f"aggregation {how}: not computed from these columns")
         return
@@ -182,6 +186,22 @@ def _aggregate(rank_file: RankFile) -> Iterator[Check]:
     stated = rank_file.columns["problematic_rank"][profiled]
     differing = int(np.count_nonzero(stated != computed))
     yield Check("rank from instability", differing == 0, f"{how}: {_differ(differing)}")
+
+
+def _from_column(rank_file: RankFile) -> Check:
+    """The rank follows from the column that the file's source names."""
+    source = rank_file.provenance.source
+    column = source.get("column")
+    if not isinstance(column, str):
+        return Check("rank from its column", False, "the source names no column")
+    try:
+        computed = rank_of_column(rank_file, column, direction_of(rank_file, column))
+    except DatacurateError as error:
+        return Check("rank from its column", False, error.what)
+    stated = rank_file.columns["problematic_rank"]
+    profiled = rank_file.profiled
+    differing = int(np.count_nonzero(stated[profiled] != computed[profiled]))
+    return Check("rank from its column", differing == 0, f"{column}: {_differ(differing)}")
 
 
 def _order(rank_file: RankFile) -> Iterator[Check]:

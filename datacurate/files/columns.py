@@ -41,6 +41,8 @@ class Column:
         What examples hold that were not profiled.
     required : bool
         Whether every rank file has it.
+    never : bool
+        Whether −1 stands for never learned, which is more problematic than any number.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Column:
     problematic: Literal["high", "low", "neither"] = "neither"
     missing: float = math.nan
     required: bool = False
+    never: bool = False
 
     @property
     def numpy_dtype(self) -> np.dtype[np.generic]:
@@ -109,7 +112,9 @@ RUN_COLUMNS: Mapping[str, Column] = {
             PER_RUN,
             "first epoch, from 0, with a right adversarial prediction; −1 never",
             least=-1,
+            problematic="high",
             missing=NOT_PROFILED,
+            never=True,
         ),
         Column(
             "forgetting",
@@ -117,7 +122,9 @@ RUN_COLUMNS: Mapping[str, Column] = {
             PER_RUN,
             "how often right turned to wrong between two epochs; −1 never learned",
             least=-1,
+            problematic="high",
             missing=NOT_PROFILED,
+            never=True,
         ),
         _measure("probability", "mean adversarial true-class probability", "low", 1),
         Column(
@@ -151,10 +158,49 @@ RUN_COLUMNS: Mapping[str, Column] = {
 }
 """Columns with a value for each run."""
 
+
+def _imported(
+    name: str,
+    meaning: str,
+    problematic: Literal["high", "low", "neither"],
+    least: float = -math.inf,
+    never: bool = False,
+) -> Column:
+    """Return a float64 column of one value an example, wide enough to hold what was given."""
+    return Column(
+        name, "float64", PER_EXAMPLE, meaning, least=least, problematic=problematic, never=never
+    )
+
+
+IMPORTED_COLUMNS: Mapping[str, Column] = {
+    column.name: column
+    for column in (
+        _imported("score", "a score of other software; `source` states its direction", "neither"),
+        _imported(
+            "clean_forgetting",
+            "forgetting events of standard training; −1 never learned",
+            "high",
+            least=-1,
+            never=True,
+        ),
+        _imported("el2n", "norm of the error of standard training (EL2N)", "high", least=0),
+        _imported("aum", "area under the margin of standard training (AUM)", "low"),
+        _imported("confidence", "mean true-class probability of standard training", "low", least=0),
+        _imported("variability", "its standard deviation over epochs", "high", least=0),
+        _imported("correctness", "in how many epochs standard training was right", "low", least=0),
+    )
+}
+"""Columns of one value an example that come from other software."""
+
 RECORD_COLUMNS = ("instability", "first_learned", "forgetting", "probability", "margin", "correct")
 """The run columns that the profiling record itself gives."""
 
-KNOWN_COLUMNS: Mapping[str, Column] = {**IDENTITY_COLUMNS, **RANK_COLUMNS, **RUN_COLUMNS}
+KNOWN_COLUMNS: Mapping[str, Column] = {
+    **IDENTITY_COLUMNS,
+    **RANK_COLUMNS,
+    **RUN_COLUMNS,
+    **IMPORTED_COLUMNS,
+}
 
 
 @dataclass(frozen=True)

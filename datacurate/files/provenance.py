@@ -27,8 +27,9 @@ class Provenance:
     kind : str
         ``"profile"``, ``"import"``, or a word of a later version.
     aggregation : str
-        How `problematic_rank` follows from the runs: ``"mean-rank"``, ``"pooled"``, or
-        ``"given"`` when it was taken over as it came.
+        How `problematic_rank` follows from the runs: ``"mean-rank"``, ``"pooled"``; ``"column"``
+        when it follows from the column that `source` names, or ``"given"`` when it was taken over
+        as it came.
     runs : tuple of mapping
         For each run ``epochs`` and, where known, ``seed``, ``seconds``, ``best_epoch``,
         ``clean_accuracy`` and ``robust_accuracy`` (in [0, 1], at the best checkpoint), and

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from datacurate.errors import DataError, FileError
+from datacurate.errors import DataError, FileError, UnknownNameError
 from datacurate.files import attributes as texts
 from datacurate.files import hdf5
 from datacurate.files.columns import IDENTITY_COLUMNS, KNOWN_COLUMNS, shape_fault
@@ -177,6 +177,21 @@ def read(path: Path, columns: Collection[str] | None = None) -> RankFile:
         provenance=metadata.provenance,
         content_sha256=metadata.content_sha256,
     )
+
+
+def require_column(path: Path, name: str) -> None:
+    """Raise unless a rank file has a column of a name.
+
+    Raises
+    ------
+    UnknownNameError
+        Which says what columns there are.
+    FileError, NewerFormatError
+        As for `read`.
+    """
+    with opened(path) as (file, _):
+        if name not in file.columns:
+            raise UnknownNameError("column", name, file.columns)
 
 
 @contextlib.contextmanager
