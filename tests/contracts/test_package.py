@@ -92,3 +92,15 @@ def test_every_command_has_help_with_an_example() -> None:
             check=True,
         ).stdout
         assert f"Example: datacurate {name}" in " ".join(text.split()), name
+
+
+def test_public_names_are_there_and_lazy() -> None:
+    import datacurate
+
+    for name in datacurate.__all__:
+        assert getattr(datacurate, name) is not None
+    assert set(datacurate.__all__) == set(datacurate._HOMES)
+    with pytest.raises(AttributeError, match="no attribute 'prof'"):
+        datacurate.prof  # noqa: B018
+    code = "import datacurate, sys; assert 'numpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
