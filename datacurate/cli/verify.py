@@ -9,6 +9,8 @@ import typer
 
 from datacurate.cli import console
 from datacurate.cli.options import Data, Force, Json, RecipeName, Settings
+from datacurate.cli.profile import default_recipe
+from datacurate.cli.sources import recorded_data
 
 if TYPE_CHECKING:
     from datacurate.evaluation import Evaluation
@@ -60,9 +62,9 @@ def verify(
     refuse_existing(out, force)
     dataset = index.dataset.name
     chosen = with_settings(
-        load_recipe(VERIFY_RECIPES, recipe or _default_recipe(dataset)), settings or []
+        load_recipe(VERIFY_RECIPES, recipe or default_recipe(dataset)), settings or []
     )
-    images = load(*_where(dataset, data), tell=console.note)
+    images = load(*recorded_data(dataset, data), tell=console.note)
     match = indexfile.require_match(index, images.train.identity, f"the rows in {path}")
     if match.warning is not None:
         console.warn(match.warning)
@@ -227,21 +229,6 @@ def _effect_line(effect: float | None, seeds: int) -> str:
     if effect is None:
         return "one seed detects no difference whatever its size: for a verdict, --set seeds=3"
     return f"with {seeds} seeds a difference of {effect:.1f} points can be seen (80 % power)"
-
-
-def _where(dataset: str, data: Path | None) -> tuple[str, Path | None]:
-    """Return what to load for an index file: a known name with its place, or the user's path."""
-    from datacurate.data.known import KNOWN
-
-    if dataset in KNOWN or data is None:
-        return dataset, data
-    return str(data), None
-
-
-def _default_recipe(dataset: str) -> str:
-    from datacurate.cli.profile import default_recipe
-
-    return default_recipe(dataset)
 
 
 def _watch(watch: Any, progress: Progress, epochs: int) -> None:
