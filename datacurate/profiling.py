@@ -29,8 +29,9 @@ from datacurate.recipes import (
 from datacurate.training import devices
 from datacurate.training.checkpoints import save_network
 from datacurate.training.claims import claimed, has_claim
-from datacurate.training.loop import EpochReport, Fit, TrainingData, fit, seconds_per_epoch
-from datacurate.training.methods import method
+from datacurate.training.history import EpochReport, catastrophic_overfitting
+from datacurate.training.loop import Fit, TrainingData, fit, seconds_per_epoch
+from datacurate.training.methods import check_method
 
 RANKS_SUFFIX = ".ranks.h5"
 
@@ -60,7 +61,7 @@ def resolved(recipe: ProfileRecipe, data: DataSet) -> ProfileRecipe:
         For a network or a method that does not exist.
     """
     check_name(recipe.training.model)
-    method(recipe.training.method)
+    check_method(recipe.training)
     return replace(
         recipe,
         training=for_images(recipe.training, data),
@@ -228,7 +229,7 @@ def _profile_runs(
         )
         history += _lines(run, finished.history)
         records.append(finished.record)
-        runs.append(_summary(recipe.seed + run, finished))
+        runs.append(_summary(recipe.seed + run, finished, recipe.training))
         if checkpoints is not None:
             save_network(
                 checkpoints / f"{out.name.removesuffix(RANKS_SUFFIX)}.run{run}.pt",
@@ -255,9 +256,9 @@ def _profile_runs(
     return written
 
 
-def _summary(seed: int, finished: Fit) -> dict[str, Any]:
+def _summary(seed: int, finished: Fit, training: Training) -> dict[str, Any]:
     best, last = finished.at(finished.best_epoch), finished.history[-1]
-    return {
+    summary = {
         "seed": seed,
         "epochs": len(finished.history),
         "seconds": round(last.seconds, 3),
@@ -268,6 +269,11 @@ def _summary(seed: int, finished: Fit) -> dict[str, Any]:
         "last_robust_accuracy": last.robust,
         "train_robust_accuracy": last.train_robust,
     }
+    if training.attack.steps == 1 and training.method != "standard":
+        overfitted = catastrophic_overfitting(finished.history)
+        if overfitted is not None:
+            summary["catastrophic_overfitting"] = overfitted
+    return summary
 
 
 def _lines(run: int, epochs: list[EpochReport]) -> list[dict[str, Any]]:

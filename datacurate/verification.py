@@ -34,8 +34,8 @@ from datacurate.ranks.statistics import (
 from datacurate.recipes import VerifyRecipe, as_dict, recipe_hash
 from datacurate.training import devices
 from datacurate.training.claims import claimed, has_claim
+from datacurate.training.history import EpochReport
 from datacurate.training.loop import (
-    EpochReport,
     Fit,
     TrainingData,
     Weights,
@@ -43,7 +43,7 @@ from datacurate.training.loop import (
     pixel_statistics,
     seconds_per_epoch,
 )
-from datacurate.training.methods import method
+from datacurate.training.methods import check_method
 
 I64 = npt.NDArray[np.int64]
 Which = Literal["best", "last"]
@@ -204,7 +204,7 @@ def resolved(recipe: VerifyRecipe, data: DataSet) -> VerifyRecipe:
         If the arm of kept examples is missing.
     """
     check_name(recipe.training.model)
-    method(recipe.training.method)
+    check_method(recipe.training)
     if "kept" not in recipe.arms or len(set(recipe.arms)) != len(recipe.arms):
         raise UsageError(
             "a verification needs the arm 'kept', and each arm once",

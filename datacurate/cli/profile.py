@@ -150,6 +150,12 @@ def _print(target: Path, ranks: RankFile, recipe: ProfileRecipe) -> None:
             f"clean {run['clean_accuracy']:.1%}, robust {run['robust_accuracy']:.1%}, "
             f"{duration(run['seconds'])}"
         )
+        if "catastrophic_overfitting" in run:
+            console.warn(
+                f"run {number} overfitted catastrophically by epoch "
+                f"{run['catastrophic_overfitting']}: it withstands single steps alone, and its "
+                "scores say little; use more noise, a smaller radius or more steps"
+            )
     found = _agreement(ranks)
     if found is not None:
         console.say_out(

@@ -15,7 +15,7 @@ from rich.text import Text
 from datacurate.cli.console import err
 
 if TYPE_CHECKING:
-    from datacurate.training.loop import EpochReport
+    from datacurate.training.history import EpochReport
 
 _ROWS = 12  # epochs shown at once; all of them are in the history
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
 from torch import nn
 
-from datacurate.errors import UnknownNameError
+from datacurate.errors import RecipeError, UnknownNameError
 from datacurate.fingerprints import seed64
 from datacurate.nets.normalization import Normalize
+from datacurate.nets.plain import VGG, VGG11, VGG13, VGG16, SmallCNN
 from datacurate.nets.preact import PreActResNet
+from datacurate.nets.wide import WideResNet
 from datacurate.recipes import Model
 
 Builder = Callable[[int, int, Normalize, int], nn.Module]
@@ -21,13 +24,48 @@ NETWORKS: Mapping[str, tuple[int, Builder]] = {
     # name: (its own width, builder)
     "preact-resnet18": (64, partial(PreActResNet, (2, 2, 2, 2))),
     "preact-small": (16, partial(PreActResNet, (1, 1, 1, 1))),
+    "cnn-small": (16, SmallCNN),
+    "vgg11-bn": (64, partial(VGG, VGG11)),
+    "vgg13-bn": (64, partial(VGG, VGG13)),
+    "vgg16-bn": (64, partial(VGG, VGG16)),
 }
+"""The networks of fixed shape; ``wrn-DEPTH-WIDENING`` is understood besides."""
+
+_WIDE = re.compile(r"wrn-([0-9]+)-([0-9]+)")
+_WIDE_EXAMPLES = ("wrn-16-10", "wrn-28-10", "wrn-34-10")
+
+
+def network(name: str) -> tuple[int, Builder]:
+    """Return a network's own width and its builder.
+
+    Parameters
+    ----------
+    name : str
+        A name of `NETWORKS`, or ``wrn-d-k``: depth d of 6n + 4 layers, k times as wide as a ResNet.
+
+    Raises
+    ------
+    UnknownNameError, RecipeError
+        If there is no such network, or no wide ResNet of that depth.
+    """
+    if name in NETWORKS:
+        return NETWORKS[name]
+    wide = _WIDE.fullmatch(name)
+    if wide is None:
+        raise UnknownNameError("network", name, [*NETWORKS, *_WIDE_EXAMPLES])
+    depth, widening = int(wide[1]), int(wide[2])
+    if depth < 10 or depth % 6 != 4 or widening < 1:
+        raise RecipeError(
+            f"there is no wide ResNet {name}",
+            expected="wrn-d-k with d = 10, 16, 22, 28, 34, ... and k of 1 or more",
+            hint="wrn-28-10",
+        )
+    return 16, partial(WideResNet, (depth - 4) // 6, widening)
 
 
 def check_name(model: Model) -> None:
-    """Raise `UnknownNameError` unless the network is in the table."""
-    if model.name not in NETWORKS:
-        raise UnknownNameError("network", model.name, NETWORKS)
+    """Raise `UnknownNameError` or `RecipeError` unless there is such a network."""
+    network(model.name)
 
 
 def build(
@@ -51,10 +89,9 @@ def build(
 
     Raises
     ------
-    UnknownNameError
+    UnknownNameError, RecipeError
     """
-    check_name(model)
-    own_width, builder = NETWORKS[model.name]
+    own_width, builder = network(model.name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed64("weights", seed))
         net = builder(model.width or own_width, classes, Normalize(mean, std), channels)

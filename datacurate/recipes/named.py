@@ -43,6 +43,12 @@ _DEMO = replace(
 # Batches this small gain nothing from a second thread, and lose much on a busy machine.
 _ONE_THREAD = Execution(threads=1)
 _PAPER = Training()
+_PAPER_WRN = replace(
+    _PAPER,
+    epochs=120,
+    model=Model("wrn-28-10"),
+    optimizer=Optimizer(milestones=(100, 110)),
+)
 # One forward pass is nothing beside any training. The minimum perturbation costs some twenty
 # passes: a fifth of a short single-step training, nothing beside the paper's.
 _CHEAP: tuple[Measure, ...] = ("clean_probability",)
@@ -54,6 +60,11 @@ PROFILE_RECIPES: Mapping[str, ProfileRecipe] = {
             "paper",
             "the paper's: ten PGD-10 trainings of a PreAct ResNet-18, 160 epochs (CIFAR-10)",
             training=_PAPER,
+        ),
+        ProfileRecipe(
+            "paper-wrn",
+            "the paper's wide ResNet: ten PGD-10 trainings of a WRN-28-10, 120 epochs",
+            training=_PAPER_WRN,
         ),
         ProfileRecipe("paper-cifar100", "the paper's, for CIFAR-100", training=_PAPER),
         ProfileRecipe(
@@ -95,6 +106,13 @@ VERIFY_RECIPES: Mapping[str, VerifyRecipe] = {
             suite="standard",
             examples=0,
             training=replace(_PAPER, attack=Attack(radius=12.0)),
+        ),
+        VerifyRecipe(
+            "paper-wrn",
+            "a WRN-28-10 at radius 8/255, 120 epochs, five seeds, APGD-CE and APGD-T on all tests",
+            seeds=5,
+            examples=0,
+            training=_PAPER_WRN,
         ),
         VerifyRecipe(
             "paper-cifar100", "radius 8/255, for CIFAR-100", seeds=5, examples=0, training=_PAPER

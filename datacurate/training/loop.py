@@ -29,6 +29,7 @@ from datacurate.ranks.scores import RunRecord
 from datacurate.recipes import Execution, Selection, Training
 from datacurate.training.checkpoints import load_tensors, save_tensors
 from datacurate.training.devices import autocast, deterministic
+from datacurate.training.history import EpochReport
 from datacurate.training.methods import method
 from datacurate.training.record import Record
 from datacurate.training.schedule import learning_rate
@@ -62,40 +63,6 @@ class TrainingData:
 
 
 @dataclass(frozen=True)
-class EpochReport:
-    """An epoch's figures, for the history and for whoever watches.
-
-    Attributes
-    ----------
-    epoch : int
-        1-based.
-    epochs : int
-    loss : float
-        Mean over the training examples.
-    train_robust : float
-        Fraction of the training examples right under the training attack.
-    clean, robust : float or None
-        Accuracy on the selection set, clean and under its attack; None where not evaluated.
-    learning_rate : float
-        Of the last step.
-    seconds : float
-        Since the start of the training, over all processes that worked on it.
-    examples_per_second : float
-        Training examples, over this epoch.
-    """
-
-    epoch: int
-    epochs: int
-    loss: float
-    train_robust: float
-    clean: float | None
-    robust: float | None
-    learning_rate: float
-    seconds: float
-    examples_per_second: float
-
-
-@dataclass(frozen=True)
 class Fit:
     """What a finished training leaves.
 
@@ -104,7 +71,8 @@ class Fit:
     record : RunRecord
         Of the examples at `TrainingData.rows`.
     best, last : dict of str to Tensor
-        State dicts at the epoch of highest robust accuracy and after the last, on the CPU.
+        State dicts at the best epoch and after the last, on the CPU. The best has the highest
+        robust accuracy on the selection set; of a standard training, the highest clean one.
     best_epoch : int
         1-based.
     history : list of EpochReport
@@ -298,8 +266,11 @@ class _Run:
         if (epoch + 1) % selection.every and epoch + 1 < self.training.epochs:
             return None, None
         clean, robust = selection_accuracy(self.net, self.data, selection, self.execution)
-        evaluated = [past.robust for past in self.history if past.robust is not None]
-        if robust > max(evaluated, default=-1.0):
+        # Of a standard training no epoch is robust: the highest robust accuracy would be chance.
+        by_clean = self.training.method == "standard"
+        past = [report.clean if by_clean else report.robust for report in self.history]
+        reached = clean if by_clean else robust
+        if reached > max((value for value in past if value is not None), default=-1.0):
             self.best = _on_cpu(self.net)
             self.best_epoch = epoch + 1
         return clean, robust

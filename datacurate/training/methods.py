@@ -1,7 +1,7 @@
 """One training step of each method: craft, forward, loss, and the logits that are recorded.
 
 A step takes the clean augmented batch and returns the loss to descend and the logits from which
-correctness under attack is read, both before the weights change.
+correctness is read, both before the weights change. Every method crafts its examples in eval mode.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from datacurate.attacks.pgd import pgd
-from datacurate.errors import UnknownNameError
+from datacurate.attacks.frozen import frozen
+from datacurate.attacks.pgd import Loss, pgd, summed_cross_entropy
+from datacurate.attacks.single_step import noisy_fgsm
+from datacurate.errors import RecipeError, UnknownNameError
 from datacurate.recipes import Training
+from datacurate.training.losses import gairat_weights, mart_loss, trades_loss
 
 
 class Step(NamedTuple):
@@ -25,7 +28,8 @@ class Step(NamedTuple):
     ----------
     loss : Tensor, scalar
     recorded : Tensor, shape (B, K)
-        Logits of the adversarial examples.
+        Logits from which correctness is read: of adversarial examples, or of clean ones where
+        training is standard.
     """
 
     loss: Tensor
@@ -40,25 +44,117 @@ def pgd_at(
 ) -> Step:
     """Madry's adversarial training: cross-entropy of PGD examples.
 
-    The examples are crafted in eval mode; the recorded logits are those of the training forward,
-    with batch statistics (S0, A.1). With one step it is single-step training.
+    The recorded logits are those of the training forward, with batch statistics (S0, A.1). With one
+    step from a uniform start it is FGSM-RS (Wong et al., "Fast is better than free",
+    https://arxiv.org/abs/2001.03994), whose step is 1.25 radii.
+    """
+    logits = net(_crafted(net, x, y, training, generator)).float()
+    return Step(functional.cross_entropy(logits, y), logits)
+
+
+def n_fgsm(
+    net: nn.Module, x: Tensor, y: Tensor, training: Training, generator: torch.Generator
+) -> Step:
+    """N-FGSM: cross-entropy of single-step examples that start outside the ball.
+
+    The recorded logits are those of the training forward.
     """
     attack = training.attack
-    adversarial = pgd(
+    adversarial = noisy_fgsm(
         net,
         x,
         y,
-        radius=attack.radius / 255,
+        noise=training.objective.noise * attack.radius / 255,
         step=attack.step / 255,
-        steps=attack.steps,
-        start=attack.start,
         generator=generator,
     )
     logits = net(adversarial).float()
     return Step(functional.cross_entropy(logits, y), logits)
 
 
-METHODS: Mapping[str, Method] = {"pgd-at": pgd_at}
+def trades(
+    net: nn.Module, x: Tensor, y: Tensor, training: Training, generator: torch.Generator
+) -> Step:
+    """TRADES; see `datacurate.training.losses.trades_loss`.
+
+    Its attack raises the divergence from the clean prediction and does not see the label, so
+    correctness is recorded from a separate attack on the label, crafted and read in eval mode
+    before the step (S0, footnote 5).
+    """
+    attack, objective = training.attack, training.objective
+    with frozen(net), torch.no_grad():
+        prediction = net(x).float().softmax(dim=1)
+    adversarial = _crafted(net, x, prediction, training, generator, loss=_summed_divergence)
+    tracked = pgd(
+        net,
+        x,
+        y,
+        radius=attack.radius / 255,
+        step=objective.tracking_step / 255,
+        steps=objective.tracking_steps,
+        start="uniform",
+        generator=generator,
+    )
+    with frozen(net), torch.no_grad():
+        recorded = net(tracked).float()
+    loss = trades_loss(net(x).float(), net(adversarial).float(), y, objective.beta)
+    return Step(loss, recorded)
+
+
+def mart(
+    net: nn.Module, x: Tensor, y: Tensor, training: Training, generator: torch.Generator
+) -> Step:
+    """MART; see `datacurate.training.losses.mart_loss`.
+
+    Its attack is PGD on the label, so the recorded logits are those of its own training forward.
+    """
+    adversarial = _crafted(net, x, y, training, generator)
+    clean_logits, logits = net(x).float(), net(adversarial).float()
+    return Step(mart_loss(clean_logits, logits, y, training.objective.beta), logits)
+
+
+def gairat(
+    net: nn.Module, x: Tensor, y: Tensor, training: Training, generator: torch.Generator
+) -> Step:
+    """GAIRAT: cross-entropy of PGD examples, weighted; see `losses.gairat_weights`.
+
+    The recorded logits are those of the training forward.
+    """
+    kappa = torch.zeros(len(y), dtype=torch.int64, device=y.device)
+
+    def counting(logits: Tensor, labels: Tensor) -> Tensor:
+        # The attack calls it once for each iterate it steps from, the start being the first.
+        kappa.add_(logits.detach().argmax(dim=1) == labels)
+        return summed_cross_entropy(logits, labels)
+
+    logits = net(_crafted(net, x, y, training, generator, loss=counting)).float()
+    weights = gairat_weights(kappa, training.attack.steps, training.objective.offset)
+    loss = (weights * functional.cross_entropy(logits, y, reduction="none")).mean()
+    return Step(loss, logits)
+
+
+def standard(
+    net: nn.Module, x: Tensor, y: Tensor, training: Training, generator: torch.Generator
+) -> Step:
+    """Cross-entropy of clean examples; the recorded logits are those of the same forward.
+
+    Correctness is then clean correctness, and everything derived from it speaks of clean training.
+    """
+    logits = net(x).float()
+    return Step(functional.cross_entropy(logits, y), logits)
+
+
+METHODS: Mapping[str, Method] = {
+    "pgd-at": pgd_at,
+    "trades": trades,
+    "mart": mart,
+    "gairat": gairat,
+    "fgsm-rs": pgd_at,
+    "n-fgsm": n_fgsm,
+    "standard": standard,
+}
+
+SINGLE_STEP = ("fgsm-rs", "n-fgsm")
 
 
 def method(name: str) -> Method:
@@ -71,3 +167,56 @@ def method(name: str) -> Method:
     if name not in METHODS:
         raise UnknownNameError("training method", name, METHODS)
     return METHODS[name]
+
+
+def check_method(training: Training) -> None:
+    """Raise unless the method exists and the training's attack is one that it can use.
+
+    Raises
+    ------
+    UnknownNameError
+        For a method that does not exist.
+    RecipeError
+        For a single-step method with several steps or another start.
+    """
+    method(training.method)
+    attack = training.attack
+    if training.method not in SINGLE_STEP:
+        return
+    step = attack.radius * (1.25 if training.method == "fgsm-rs" else 1)
+    if attack.steps != 1 or attack.start != "uniform":
+        raise RecipeError(
+            f"{training.method} takes one step from a uniform start",
+            expected="training.attack.steps = 1, training.attack.start = uniform",
+            got=f"steps = {attack.steps}, start = {attack.start}",
+            hint="--set attack.steps=1 --set training.attack.start=uniform "
+            f"--set training.attack.step={step:g}",
+        )
+
+
+def _crafted(
+    net: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    training: Training,
+    generator: torch.Generator,
+    loss: Loss = summed_cross_entropy,
+) -> Tensor:
+    """Return the examples that the training's own attack makes of a batch."""
+    attack = training.attack
+    return pgd(
+        net,
+        x,
+        y,
+        radius=attack.radius / 255,
+        step=attack.step / 255,
+        steps=attack.steps,
+        start=attack.start,
+        generator=generator,
+        loss=loss,
+    )
+
+
+def _summed_divergence(logits: Tensor, prediction: Tensor) -> Tensor:
+    """Return KL(prediction ‖ softmax(logits)), summed over the batch."""
+    return functional.kl_div(logits.float().log_softmax(dim=1), prediction, reduction="sum")

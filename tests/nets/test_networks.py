@@ -5,20 +5,46 @@ from __future__ import annotations
 import pytest
 import torch
 
-from datacurate.errors import UnknownNameError
-from datacurate.nets import NETWORKS, build
+from datacurate.errors import RecipeError, UnknownNameError
+from datacurate.nets import NETWORKS, build, network
+from datacurate.nets.normalization import Normalize
+from datacurate.nets.plain import VGG11, VGG16
 from datacurate.recipes import Model
 
 GREY = ((0.5,), (0.25,))
 COLOUR = ((0.5, 0.4, 0.3), (0.25, 0.2, 0.1))
 
 
-def test_preact_resnet18_has_the_parameters_of_the_literature() -> None:
-    net = build(Model("preact-resnet18"), 10, 3, *COLOUR, seed=0)
-    assert round(sum(p.numel() for p in net.parameters()) / 1e6, 2) == 11.17
+@pytest.mark.parametrize(
+    ("name", "classes", "millions"),
+    [
+        ("preact-resnet18", 10, 11.17),
+        ("wrn-28-10", 10, 36.48),  # Zagoruyko and Komodakis, table 5: 36.5 M
+        ("wrn-34-10", 10, 46.16),  # 46.2 M
+        ("wrn-40-4", 10, 8.95),  # their table 4: 8.9 M
+        ("wrn-28-10", 100, 36.54),
+    ],
+)
+def test_parameter_counts_of_the_literature(name: str, classes: int, millions: float) -> None:
+    with torch.device("meta"):
+        net = network(name)[1](network(name)[0], classes, Normalize(*COLOUR), 3)
+    assert round(sum(p.numel() for p in net.parameters()) / 1e6, 2) == millions
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(("name", "widths"), [("vgg11-bn", VGG11), ("vgg16-bn", VGG16)])
+def test_vgg_has_the_convolutions_of_its_configuration(name: str, widths: tuple[int, ...]) -> None:
+    # Table 1 of the paper, columns A and D, counted by hand: 3×3 weights, two numbers of each
+    # batch normalisation, and one linear classifier.
+    channels = [c for c, n in zip((64, 128, 256, 512, 512), widths, strict=True) for _ in range(n)]
+    assert len(channels) == int(name[3:5]) - 3  # the paper's layers less its three linear ones
+    pairs = zip([3, *channels[:-1]], channels, strict=True)
+    expected = sum(9 * a * b + 2 * b for a, b in pairs) + 512 * 10 + 10
+    with torch.device("meta"):
+        net = network(name)[1](64, 10, Normalize(*COLOUR), 3)
+    assert sum(p.numel() for p in net.parameters()) == expected
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, "wrn-10-1"])
 @pytest.mark.parametrize(("size", "channels"), [(8, 1), (32, 3), (64, 3)])
 def test_any_input_and_class_count(name: str, size: int, channels: int) -> None:
     mean, std = GREY if channels == 1 else COLOUR
@@ -48,3 +74,11 @@ def test_normalisation_is_part_of_the_network() -> None:
 def test_unknown_network() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'preact-resnet18'"):
         build(Model("preact-resnet-18"), 10, 3, *COLOUR, seed=0)
+    with pytest.raises(UnknownNameError, match="did you mean 'wrn-28-10'"):
+        build(Model("wrn28-10"), 10, 3, *COLOUR, seed=0)
+
+
+@pytest.mark.parametrize("name", ["wrn-27-10", "wrn-4-10", "wrn-28-0"])
+def test_a_wide_resnet_of_impossible_depth(name: str) -> None:
+    with pytest.raises(RecipeError, match="there is no wide ResNet"):
+        build(Model(name), 10, 3, *COLOUR, seed=0)
