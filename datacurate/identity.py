@@ -276,7 +276,7 @@ def require_usable(match: Match, what: str, expected: str, got: str) -> Match:
         expected=expected,
         got=got,
         hint=(
-            "bring the images into the order the ranks were made for"
+            "carry the ranks over to this order: datacurate align FILE --data DIR --out FILE"
             if reordered
             else "give the data the ranks were made from, or profile this data"
         ),

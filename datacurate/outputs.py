@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +74,79 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_directory(path: Path, mark: str, force: bool = False) -> Iterator[Path]:
+    """Yield a temporary directory beside `path`; move it there if the block succeeds.
+
+    Parameters
+    ----------
+    path : Path
+    mark : str
+        The name of the file that says a directory was written here. One without it is never
+        replaced: it may be anything.
+    force : bool
+        Whether a directory that exists is replaced.
+
+    Raises
+    ------
+    OutputExistsError
+        If something is there and may not be replaced.
+    OutputError
+        If the system refuses: a full disk, no permission.
+    """
+    refuse_existing_directory(path, mark, force)
+    temporary: Path | None = None
+    try:
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o777 & ~umask)
+        refuse_existing_directory(path, mark, force)
+        if path.exists():
+            # Moved aside first: a directory cannot be replaced in one step.
+            aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".old"))
+            path.replace(aside / path.name)
+            temporary.replace(path)
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            temporary.replace(path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise OutputError(
+            f"{path} could not be written: {error.strerror or error}",
+            hint="free some space or choose another place; nothing that existed was changed",
+        ) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_existing_directory(path: Path, mark: str, force: bool = False) -> None:
+    """Raise unless a directory may be written to `path`, as `atomic_directory` does.
+
+    Raises
+    ------
+    OutputError
+    """
+    if os.path.lexists(path):
+        if not force:
+            raise OutputExistsError(
+                f"{path} exists already", hint="choose another --out, or pass --force to replace it"
+            )
+        if path.is_symlink() or not (path / mark).is_file():
+            raise OutputExistsError(
+                f"{path} was not written by datacurate, so --force does not replace it",
+                expected=f"a directory that holds {mark}",
+                hint="choose another --out",
+            )
+    if not path.parent.is_dir():
+        raise OutputError(
+            f"there is no directory {path.parent} to write {path.name} into",
+            hint=f"mkdir -p {path.parent}",
+        )
 
 
 def write_text(path: Path, text: str) -> None:

@@ -12,8 +12,11 @@ from typing import Annotated
 import typer
 
 from datacurate.cli import console
+from datacurate.cli.align import align
+from datacurate.cli.apply import apply
 from datacurate.cli.demo import demo
 from datacurate.cli.fetch import fetch
+from datacurate.cli.importing import import_file
 from datacurate.cli.profile import profile
 from datacurate.cli.prune import prune
 from datacurate.cli.show import show
@@ -54,8 +57,9 @@ def everywhere(
     """Options before every command."""
 
 
-for command in (profile, prune, verify, evaluate, show, demo, fetch):
+for command in (profile, prune, align, apply, verify, evaluate, show, demo, fetch):
     app.command()(command)
+app.command("import")(import_file)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from datacurate.cli import console
-from datacurate.cli.options import Json
+from datacurate.cli.options import Force, Json
 
 if TYPE_CHECKING:
     from datacurate.files.indexfile import IndexFile
@@ -25,6 +25,17 @@ def show(
     check: Annotated[
         bool, typer.Option("--check", help="Recompute everything; exit 1 if anything differs.")
     ] = False,
+    column: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Write this column instead.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE.npy", help="Where to write the column.", show_default=False
+        ),
+    ] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Show where ranks come from, their distribution and their ties.
@@ -44,6 +55,9 @@ def show(
     if check:
         _check(file, as_json)
         return
+    if column is not None or out is not None:
+        _export(file, column, out, force)
+        return
     from datacurate.files import rankfile
 
     ranks = rankfile.read(file)
@@ -51,6 +65,26 @@ def show(
         console.print_json(_summary(ranks))
     else:
         _say(_lines(file, ranks))
+
+
+def _export(file: Path, column: str | None, out: Path | None, force: bool) -> None:
+    """Write one column as the plain array that other software reads."""
+    import numpy as np
+
+    from datacurate.errors import FileError, UsageError
+    from datacurate.files import rankfile
+    from datacurate.outputs import atomic_path, refuse_existing
+
+    if column is None or out is None:
+        raise UsageError("--column and --out go together", hint="--column aum --out aum.npy")
+    refuse_existing(out, force)
+    if out.resolve() == file.resolve():
+        raise FileError(f"{out} is the rank file itself", hint="choose another --out")
+    rankfile.require_column(file, column)
+    values = rankfile.file_columns(rankfile.read(file, columns=(column,)))[column]
+    with atomic_path(out) as temporary, temporary.open("wb") as stream:
+        np.save(stream, values, allow_pickle=False)
+    console.say_out(f"{out}: {column}, {values.dtype} {values.shape}")
 
 
 def _check(file: Path, as_json: bool) -> None:

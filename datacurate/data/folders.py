@@ -6,7 +6,8 @@ The order is that of torchvision's ``ImageFolder``: classes by name, then images
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -50,17 +51,45 @@ def recognise_folders(tree: FileTree) -> Layout | None:
         train=lambda: read_classes(train, classes),
         test=(lambda: read_classes(test, classes)) if test else None,
         class_names=classes,
+        train_files=files_of(train, lambda: class_files(train, classes)),
+        test_files=files_of(test, lambda: class_files(test, classes)) if test else None,
     )
 
 
 def read_classes(tree: FileTree, classes: Sequence[str]) -> Split:
     """Read the images below each class's folder, in torchvision's order."""
+    return read_images(tree, class_files(tree, classes))
+
+
+def class_files(tree: FileTree, classes: Sequence[str]) -> list[list[str]]:
+    """Return the names of the images below each class's folder, in torchvision's order."""
     names: dict[str, list[str]] = {name: [] for name in classes}
     for name in _images(tree):
         top, separator, _ = name.partition("/")
         if separator and top in names:
             names[top].append(name)
-    return read_images(tree, [sorted(names[name], key=image_order) for name in classes])
+    return [sorted(names[name], key=image_order) for name in classes]
+
+
+def files_of(
+    tree: FileTree, by_class: Callable[[], Sequence[Sequence[str]]], below: int = 1
+) -> Callable[[], list[tuple[Path, str]]] | None:
+    """Return what lists the image files of a tree in order, or None for a tree inside a zip.
+
+    Parameters
+    ----------
+    tree : FileTree
+    by_class : callable
+        Returns the names of the images of each class.
+    below : int
+        How many leading parts of a name do not belong below the folder of the class.
+    """
+    if not tree.location.is_dir():
+        return None
+    return lambda: [
+        (Path(tree.title(name)), "/".join(name.split("/")[below:]))
+        for name in itertools.chain.from_iterable(by_class())
+    ]
 
 
 def read_images(tree: FileTree, by_class: Sequence[Sequence[str]]) -> Split:

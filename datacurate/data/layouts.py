@@ -42,6 +42,9 @@ class Layout:
         None where the files do not name their classes.
     known_as : str or None
         The one known data set that such files can hold, if the layout says so.
+    train_files, test_files : callable or None
+        Return the image files of a split in the order of its examples: each file, and its name
+        below the folder of its class. None where images are no files of their own.
     """
 
     kind: str
@@ -50,3 +53,5 @@ class Layout:
     test: Callable[[], Split] | None
     class_names: tuple[str, ...] | None
     known_as: str | None = None
+    train_files: Callable[[], list[tuple[Path, str]]] | None = None
+    test_files: Callable[[], list[tuple[Path, str]]] | None = None

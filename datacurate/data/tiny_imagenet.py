@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from datacurate.data.folders import read_classes, read_images
+from datacurate.data.folders import class_files, files_of, read_classes, read_images
 from datacurate.data.layouts import Layout, Split
 from datacurate.data.trees import FileTree, image_order
 from datacurate.errors import DataError
@@ -42,10 +42,16 @@ def recognise_tiny_imagenet(tree: FileTree) -> Layout | None:
         test=lambda: _validation(tree, classes),
         class_names=classes,
         known_as="tiny-imagenet",
+        train_files=files_of(train, lambda: class_files(train, classes)),
+        test_files=files_of(tree, lambda: _validation_files(tree, classes), below=2),
     )
 
 
 def _validation(tree: FileTree, classes: tuple[str, ...]) -> Split:
+    return read_images(tree, _validation_files(tree, classes))
+
+
+def _validation_files(tree: FileTree, classes: tuple[str, ...]) -> list[list[str]]:
     by_class: Mapping[str, list[str]] = {wnid: [] for wnid in classes}
     text = tree.read(_ANNOTATIONS).decode("utf-8", "replace")
     there = set(tree.names)
@@ -59,4 +65,4 @@ def _validation(tree: FileTree, classes: tuple[str, ...]) -> Split:
                 got=line[:80],
             )
         by_class[fields[1]].append(name)
-    return read_images(tree, [sorted(by_class[wnid], key=image_order) for wnid in classes])
+    return [sorted(by_class[wnid], key=image_order) for wnid in classes]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from data_files import python2_pickle
 
-from datacurate.data.pickles import load_arrays
+from datacurate.files.pickles import load_arrays
 from datacurate.errors import DataError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 12), dtype=np.uint8)

@@ -1,6 +1,6 @@
-"""Read CIFAR's pickled dictionaries without running anything that a pickle asks for.
+"""Read pickled dictionaries of arrays without running anything that a pickle asks for.
 
-A pickle is a program that may call any function it names. The official files need four: three that
+A pickle is a program that may call any function it names. Those of CIFAR need four: three that
 rebuild a numpy array and one that turns text into bytes. Even these are not called: each name is
 replaced by a function of this module that checks its arguments, and every other name is refused.
 """
@@ -50,7 +50,7 @@ def load_arrays(data: bytes, name: str) -> dict[str, Any]:
     except Exception as error:  # a damaged pickle fails in any way its bytes happen to spell
         raise DataError(
             f"{name} cannot be read as a pickle: {str(error) or type(error).__name__}",
-            hint="download the data set again",
+            hint="get the file again from its source",
         ) from error
     if not isinstance(value, dict):
         raise DataError(f"{name} does not hold a dictionary", got=type(value).__name__)
@@ -144,7 +144,7 @@ class _Unpickler(pickle.Unpickler):
             raise DataError(
                 f"{self._name} asks to load {module}.{name}, which was refused",
                 expected="a dictionary of numbers, text and numpy arrays",
-                hint="the file is not an official one; do not open it with anything else",
+                hint="the file is not what it should be; do not open it with anything else",
             )
         return _ADMITTED[module, name]
 
