@@ -189,11 +189,6 @@ def state_directory(out: Path) -> Path:
     return out.with_name(out.name.removesuffix(RANKS_SUFFIX) + ".state")
 
 
-def history_file(out: Path) -> Path:
-    """Return where the history of `out` lies."""
-    return out.with_name(out.name.removesuffix(RANKS_SUFFIX) + ".history.jsonl")
-
-
 def _profile_runs(
     recipe: ProfileRecipe,
     data: DataSet,
@@ -282,4 +277,4 @@ def _lines(run: int, epochs: list[EpochReport]) -> list[dict[str, Any]]:
 
 def _write_history(out: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     # Written whole each time: an append that is cut off would leave half a line.
-    write_text(history_file(out), "".join(json.dumps(line) + "\n" for line in lines))
+    write_text(rankfile.history_path(out), "".join(json.dumps(line) + "\n" for line in lines))

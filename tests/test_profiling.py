@@ -57,7 +57,7 @@ def test_the_file_holds_what_the_history_says(whole: tuple[Path, RankFile]) -> N
     out, made = whole
     ranks = rankfile.read(out)
     assert data_hash(ranks.columns) == data_hash(made.columns)
-    lines = [json.loads(line) for line in profiling.history_file(out).read_text().splitlines()]
+    lines = [json.loads(line) for line in rankfile.history_path(out).read_text().splitlines()]
     assert [(line["run"], line["epoch"]) for line in lines] == [
         (run, epoch) for run in (0, 1) for epoch in range(1, 7)
     ]
@@ -115,7 +115,7 @@ def test_killed_at_random_moments_it_ends_in_the_same_columns(
     assert data_hash(found.columns) == data_hash(whole[1].columns)
     runs = [{**run, "seconds": 0} for run in found.provenance.runs]
     assert runs == [{**run, "seconds": 0} for run in whole[1].provenance.runs]
-    lines = profiling.history_file(out).read_text().splitlines()
+    lines = rankfile.history_path(out).read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3, 4, 5, 6] * 2
 
 

@@ -19,6 +19,7 @@ from datacurate.cli.fetch import fetch
 from datacurate.cli.importing import import_file
 from datacurate.cli.profile import profile
 from datacurate.cli.prune import prune
+from datacurate.cli.publish import publish
 from datacurate.cli.show import show
 from datacurate.cli.verify import evaluate, verify
 
@@ -57,7 +58,7 @@ def everywhere(
     """Options before every command."""
 
 
-for command in (profile, prune, align, apply, verify, evaluate, show, demo, fetch):
+for command in (profile, prune, align, apply, verify, evaluate, show, demo, fetch, publish):
     app.command()(command)
 app.command("import")(import_file)
 

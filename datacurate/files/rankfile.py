@@ -194,6 +194,11 @@ def require_column(path: Path, name: str) -> None:
             raise UnknownNameError("column", name, file.columns)
 
 
+def history_path(path: Path) -> Path:
+    """Return where the history of a rank file's trainings lies, if there is one."""
+    return path.with_name(path.name.removesuffix(SUFFIX) + ".history.jsonl")
+
+
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[tuple[hdf5.Opened, texts.Metadata]]:
     """Open a rank file and check everything but the values of its columns.

@@ -64,7 +64,6 @@ class Source:
             case "bundled":
                 return f"bundled with datacurate: {self.file}"
 
-
     @property
     def short(self) -> str:
         """The place in a few words."""

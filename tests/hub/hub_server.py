@@ -16,7 +16,7 @@ import re
 import threading
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 OWNER_TOKEN = "hf_owner_token_for_tests"
 READER_TOKEN = "hf_reader_token_for_tests"
@@ -325,8 +325,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def paths_info(self, name: str, revision: str) -> None:
         found = self._commit_at(name, revision)
         if found is not None:
-            asked = json.loads(self.body)["paths"]
-            paths = [asked] if isinstance(asked, str) else asked
+            paths = parse_qs(self.body.decode())["paths"]
             self._json(200, [_row(path, found[1][path]) for path in paths if path in found[1]])
 
     def resolve(self, name: str, revision: str, path: str) -> None:

@@ -1,0 +1,78 @@
+"""`datacurate publish`: ranks of one's own for others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from datacurate.cli import console
+from datacurate.cli.options import Force, Json
+
+
+def publish(
+    file: Annotated[Path, typer.Argument(help="NAME.ranks.h5; NAME is what it is fetched by.")],
+    *,
+    repo: Annotated[
+        str,
+        typer.Option(
+            "--repo", metavar="OWNER/NAME", help="A data set repository.", show_default=False
+        ),
+    ],
+    private: Annotated[
+        bool, typer.Option("--private", help="Make a new repository private.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write the bundle to a folder and send nothing.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", help="The folder; by default NAME-bundle.", show_default=False
+        ),
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace other ranks of the same name.")
+    ] = False,
+    licence: Annotated[
+        str | None,
+        typer.Option(
+            "--license", metavar="ID", help="For the card, such as cc-by-4.0.", show_default=False
+        ),
+    ] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Put ranks on the Hugging Face Hub with a card, metadata and hashes, in one commit.
+
+    The token is taken from HF_TOKEN or `hf auth login`. Everything in the file is checked
+    first.
+
+    Example: datacurate publish cifar10.ranks.h5 --repo me/cifar10-ranks --dry-run
+    """
+    from datacurate.errors import UsageError
+    from datacurate.files.registry import check_repository
+    from datacurate.publishing import bundle
+    from datacurate.publishing.publish import publish as send
+
+    check_repository(repo)
+    if not dry_run:
+        if out is not None:
+            raise UsageError("--out is the folder of a dry run", hint="add --dry-run")
+        done = send(
+            file, repo, private=private, replace=replace, licence=licence, tell=console.note
+        )
+        if as_json:
+            console.print_json({**vars(done), "fetched_by": done.fetched_by})
+        else:
+            console.say_out(f"{repo}: {len(done.files)} files, commit {done.commit}")
+            console.say_out(done.fetched_by)
+        return
+    folder = out or Path(file.name.removesuffix(".ranks.h5") + "-bundle")
+    made = bundle.write(file, repo, folder, licence=licence, force=force, tell=console.note)
+    if as_json:
+        console.print_json({"folder": str(folder), "files": list(made.files), "name": made.name})
+    else:
+        for path in made.files:
+            console.say_out(str(folder / path))

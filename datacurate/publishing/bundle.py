@@ -1,0 +1,220 @@
+"""What is published: the rank file and everything that goes beside it, in one folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from datacurate.errors import DatacurateError, FileError, UsageError
+from datacurate.files import rankfile
+from datacurate.files.checking import check
+from datacurate.files.rankfile import RankFile
+from datacurate.files.registry import check_name
+from datacurate.fingerprints import sha256_file
+from datacurate.identity import relate
+from datacurate.outputs import atomic_directory, write_text
+from datacurate.publishing.card import CITATION, card, title
+from datacurate.publishing.croissant import croissant
+from datacurate.publishing.fetching import SUMS, fetch, listed
+from datacurate.publishing.pictures import draw
+from datacurate.ranks.agreement import agreement
+from datacurate.ranks.ranking import Ranking
+
+Tell = Callable[[str], None]
+PICTURES = "pictures"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A folder that is ready to be published.
+
+    Attributes
+    ----------
+    name : str
+        The rank file is ``NAME.ranks.h5``.
+    folder : Path
+    files : tuple of str
+        Every file's path in the folder.
+    content_sha256 : str
+        Of the ranks.
+    """
+
+    name: str
+    folder: Path
+    files: tuple[str, ...]
+    content_sha256: str
+
+    @property
+    def file(self) -> str:
+        """The rank file's path in the folder."""
+        return self.name + rankfile.SUFFIX
+
+
+def checked(path: Path) -> tuple[str, RankFile]:
+    """Return the name and the content of a rank file of which everything holds.
+
+    Raises
+    ------
+    UsageError
+        If the file's name is not ``NAME.ranks.h5`` with a name that can be fetched by.
+    FileError
+        If it cannot be read, or something in it does not hold.
+    """
+    if not path.name.endswith(rankfile.SUFFIX):
+        raise UsageError(
+            f"{path} is not called NAME{rankfile.SUFFIX}",
+            hint="publish a rank file, under the name it shall be fetched by",
+        )
+    name = check_name(path.name.removesuffix(rankfile.SUFFIX))
+    for item in check(path):
+        if not item.ok:
+            raise FileError(
+                f"{path} does not hold: {item.name}",
+                got=item.detail,
+                hint=f"datacurate show --check {path}",
+            )
+    return name, rankfile.read(path)
+
+
+def make(
+    path: Path,
+    repository: str,
+    folder: Path,
+    *,
+    licence: str | None = None,
+    tell: Tell | None = None,
+) -> Bundle:
+    """Write a rank file's bundle into an empty folder, after checking the rank file.
+
+    Parameters
+    ----------
+    path : Path
+        ``NAME.ranks.h5``; ``NAME.history.jsonl`` beside it is taken along.
+    repository : str
+        ``owner/name``, for the addresses in the bundle.
+    folder : Path
+        Empty; it exists.
+    licence : str, optional
+        An identifier of the Hub's, such as ``"cc-by-4.0"``.
+    tell : callable, optional
+        Called with lines for people.
+
+    Raises
+    ------
+    UsageError, FileError
+        As for `checked`.
+    OutputError
+        If the folder cannot be written.
+    """
+    name, ranks = checked(path)
+    files = [name + rankfile.SUFFIX]
+    shutil.copyfile(path, folder / files[0])
+    history = rankfile.history_path(path)
+    if history.is_file():
+        files.append(history.name)
+        shutil.copyfile(history, folder / history.name)
+    (folder / PICTURES).mkdir()
+    drawn = draw(ranks, folder / PICTURES)
+    pictures = {f"{PICTURES}/{file}": caption for file, caption in drawn.items()}
+    files += pictures
+    stated = licence or ranks.provenance.source.get("licence")
+    known_licence = str(stated).lower() if stated else None
+    text = card(
+        ranks,
+        repository,
+        name,
+        pictures=pictures,
+        agreement=_agreement(ranks, tell or (lambda _: None)),
+        licence=known_licence,
+    )
+    write_text(folder / "README.md", text)
+    metadata = croissant(
+        ranks,
+        repository,
+        folder,
+        [*files, "README.md"],
+        name=name,
+        description=f"{title(ranks)}: how much each example hurts adversarial robustness.",
+        citation=CITATION,
+        licence=known_licence,
+    )
+    write_text(folder / "croissant.json", json.dumps(metadata, indent=2, sort_keys=True) + "\n")
+    files += ["README.md", "croissant.json"]
+    sums = "".join(f"{sha256_file(folder / file)}  {file}\n" for file in sorted(files))
+    write_text(folder / SUMS, sums)
+    return Bundle(name, folder, (*files, SUMS), ranks.content_sha256)
+
+
+def write(
+    path: Path,
+    repository: str,
+    folder: Path,
+    *,
+    licence: str | None = None,
+    force: bool = False,
+    tell: Tell | None = None,
+) -> Bundle:
+    """Write a bundle to a folder that appears when it is whole.
+
+    Parameters
+    ----------
+    path, repository, licence, tell
+        As for `make`.
+    folder : Path
+        Its parent exists.
+    force : bool
+        Whether an earlier bundle is replaced.
+
+    Raises
+    ------
+    OutputError
+        If the folder exists and `force` is false, or cannot be written.
+    UsageError, FileError
+        As for `checked`.
+    """
+    with atomic_directory(folder, SUMS, force) as temporary:
+        made = make(path, repository, temporary, licence=licence, tell=tell)
+    return dataclasses.replace(made, folder=folder)
+
+
+def _agreement(ranks: RankFile, tell: Tell) -> list[str]:
+    """Return what is known of the agreement between runs and with published ranks."""
+    lines = []
+    if ranks.runs > 1 and {"instability", "probability"} <= set(ranks.columns):
+        orders = [ranks.run_ranking(run) for run in range(ranks.runs)]
+        found = [agreement(a, b) for a, b in itertools.pairwise(orders)]
+        mean = sum(each.spearman for each in found) / len(found)
+        iou = sum(each.iou for each in found) / len(found)
+        lines.append(
+            f"Between runs (each with the next, mean of {len(found)}): Spearman {mean:.3f}, "
+            f"intersection over union of the most problematic fifth {iou:.3f}."
+        )
+    name = ranks.identity.name
+    if name in listed():
+        lines.append(_with_published(ranks, name, tell))
+    return lines or ["There is nothing to compare these ranks with."]
+
+
+def _with_published(ranks: RankFile, name: str, tell: Tell) -> str:
+    try:
+        published = fetch(name, tell=tell)
+        other = rankfile.read(published.path)
+    except DatacurateError as error:
+        tell(f"not compared with the published ranks {name}: {error.what}")
+        return f"With the published ranks {name}: not compared."
+    if not relate(other.identity, ranks.identity).usable:
+        return f"With the published ranks {name}: not of the same images in the same order."
+    if other.content_sha256 == ranks.content_sha256:
+        return f"These are the published ranks {name}."
+    both: tuple[Ranking, Ranking] = (ranks.ranking(), other.ranking())
+    found = agreement(*both)
+    return (
+        f"With the published ranks {name} ({published.origin}), over {found.examples:,} examples: "
+        f"Spearman {found.spearman:.3f}, intersection over union of the most problematic fifth "
+        f"{found.iou:.3f}."
+    )
