@@ -31,6 +31,7 @@ from datacurate.training.checkpoints import save_network
 from datacurate.training.claims import claimed, has_claim
 from datacurate.training.history import EpochReport, catastrophic_overfitting
 from datacurate.training.loop import Fit, TrainingData, fit, seconds_per_epoch
+from datacurate.training.measures import at_best
 from datacurate.training.methods import check_method
 
 RANKS_SUFFIX = ".ranks.h5"
@@ -91,7 +92,10 @@ def training_data(data: DataSet) -> TrainingData:
 
 
 def estimated_seconds(recipe: ProfileRecipe, data: DataSet) -> float:
-    """Return an estimate of how long a profile takes on this machine, from a few real steps."""
+    """Return an estimate of how long a profile takes on this machine, from a few real steps.
+
+    It is that of the trainings: measuring at their ends takes a few hundredths of a long one.
+    """
     full = resolved(recipe, data)
     epoch = seconds_per_epoch(full.training, full.execution, training_data(data))
     return epoch * full.training.epochs * full.runs
@@ -223,7 +227,8 @@ def _profile_runs(
             report,
         )
         history += _lines(run, finished.history)
-        records.append(finished.record)
+        measured = at_best(recipe, finished, trained_on, state / f"run-{run}.measures.pt")
+        records.append(replace(finished.record, measures=measured))
         runs.append(_summary(recipe.seed + run, finished, recipe.training))
         if checkpoints is not None:
             save_network(
