@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+# Test files run side by side, one process a core: a second thread in each would only wait. It is
+# read when torch is first imported, here and in the commands that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 
 from datacurate.data import ImageData, load_train

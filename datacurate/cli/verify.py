@@ -38,8 +38,9 @@ def verify(
 ) -> None:
     """Retrain on kept, all and random examples, attack, and judge.
 
-    AutoAttack on the same test images for every arm, paired over seeds. Any verdict is a result and exits with 0, unless --expect asks for one. Stopped at
-    any moment, the same command goes on where it was.
+    AutoAttack on the same test images for every arm, paired over seeds. Any verdict
+    is a result and exits with 0, unless --expect asks for one. Stopped at any moment,
+    the same command goes on where it was.
 
     Example: datacurate verify idx.npy --data ~/data/cifar10 --recipe proxy --set seeds=5
     """
