@@ -14,6 +14,7 @@ import typer
 from datacurate.cli import console
 from datacurate.cli.align import align
 from datacurate.cli.apply import apply
+from datacurate.cli.compare import compare
 from datacurate.cli.demo import demo
 from datacurate.cli.fetch import fetch
 from datacurate.cli.importing import import_file
@@ -58,7 +59,19 @@ def everywhere(
     """Options before every command."""
 
 
-for command in (profile, prune, align, apply, verify, evaluate, show, demo, fetch, publish):
+for command in (
+    profile,
+    prune,
+    align,
+    apply,
+    verify,
+    evaluate,
+    show,
+    compare,
+    demo,
+    fetch,
+    publish,
+):
     app.command()(command)
 app.command("import")(import_file)
 

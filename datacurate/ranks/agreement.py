@@ -61,10 +61,10 @@ def agreement(
     DataError
         If the rankings are of different lengths or share no example.
     """
-    shared = _shared(first, second, rows)
+    shared = shared_rows(first, second, rows)
     top = max(round(fraction * len(shared)), 1)
-    most_first = _most_problematic(first.position[shared], top)
-    most_second = _most_problematic(second.position[shared], top)
+    most_first = most_problematic(first.position[shared], top)
+    most_second = most_problematic(second.position[shared], top)
     return Agreement(
         examples=len(shared),
         spearman=spearman(first.score[shared], second.score[shared]),
@@ -80,7 +80,7 @@ def agreement_by_class(
     fraction: float = TOP,
 ) -> dict[int, Agreement]:
     """Return the agreement within each class that has examples ranked by both."""
-    shared = _shared(first, second, None)
+    shared = shared_rows(first, second, None)
     by_class = shared[np.argsort(labels[shared], kind="stable")]
     classes, starts = np.unique(labels[by_class], return_index=True)
     return {
@@ -116,7 +116,20 @@ def overlap(first: I64, second: I64) -> float:
     return len(shared) / len(first) if len(first) else 1.0
 
 
-def _shared(
+def most_problematic(position: I64, top: int) -> npt.NDArray[np.bool_]:
+    """Return which of some examples are the `top` most problematic ones by position, as a mask."""
+    mask = np.zeros(len(position), dtype=np.bool_)
+    if top:
+        mask[np.argpartition(position, len(position) - top)[len(position) - top :]] = True
+    return mask
+
+
+def kendall(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:
+    """Return Kendall's τ-b of two scores of shape (M,); NaN where one is constant."""
+    return float(stats.kendalltau(first, second).statistic)
+
+
+def shared_rows(
     first: Ranking, second: Ranking, rows: npt.NDArray[np.integer[Any]] | None
 ) -> npt.NDArray[np.intp]:
     """Return the rows that both rankings rank, or those of them that are in `rows`."""
@@ -131,10 +144,3 @@ def _shared(
     if len(shared) == 0:
         raise DataError("the rankings share no example")
     return shared
-
-
-def _most_problematic(position: I64, top: int) -> npt.NDArray[np.bool_]:
-    """Return which of some examples are the `top` most problematic ones by position."""
-    mask = np.zeros(len(position), dtype=np.bool_)
-    mask[np.argpartition(position, len(position) - top)[len(position) - top :]] = True
-    return mask
