@@ -134,5 +134,5 @@ def _origin(path: Path, url: str) -> dict[str, str]:
     for entry in registry.load().values():
         for source in entry.sources:
             if source.kind == "upstream" and source.sha256 == digest:
-                return {"url": source.url, "licence": source.licence, "sha256": digest}
+                return {"url": entry.origin, "licence": entry.licence, "sha256": digest}
     return {}

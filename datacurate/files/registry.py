@@ -40,7 +40,7 @@ class Source:
         Of the file that is transferred, in bytes.
     sha256 : str
         Of that file, 64 hex digits.
-    url, repository, revision, file, licence : str
+    url, repository, revision, file : str
         As far as the kind has them; the revision is a full commit.
     """
 
@@ -51,7 +51,6 @@ class Source:
     repository: str = ""
     revision: str = ""
     file: str = ""
-    licence: str = ""
 
     @property
     def address(self) -> str:
@@ -96,6 +95,9 @@ class Entry:
         Of the rank file, from whichever source it comes.
     sources : tuple of Source
         In the order in which they are tried.
+    origin : str
+        Where the ranks were published first; recorded with them, whichever mirror they come from.
+    licence : str
     stands_in_for : str
         The name of the ranks that these are used for, with a warning, when those cannot be had.
     """
@@ -110,6 +112,8 @@ class Entry:
     content_sha256: str
     sources: tuple[Source, ...]
     agreement: float | None = None
+    origin: str = ""
+    licence: str = ""
     stands_in_for: str = ""
 
 

@@ -243,9 +243,9 @@ def _upstream(entry: Entry, source: Source, say: Tell) -> Path:
         download(source.url, raw, f"sha256:{source.sha256}", size=source.size, tell=say)
     about = {
         "summary": entry.summary,
-        "url": source.url,
+        "url": entry.origin,
         "sha256": source.sha256,
-        "licence": source.licence,
+        "licence": entry.licence,
         "recipe": entry.recipe,
         "runs": entry.runs,
     }
