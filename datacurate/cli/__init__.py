@@ -21,6 +21,7 @@ from datacurate.cli.importing import import_file
 from datacurate.cli.profile import profile
 from datacurate.cli.prune import prune
 from datacurate.cli.publish import publish
+from datacurate.cli.score import score
 from datacurate.cli.show import show
 from datacurate.cli.verify import evaluate, verify
 
@@ -66,6 +67,7 @@ for command in (
     apply,
     verify,
     evaluate,
+    score,
     show,
     compare,
     demo,

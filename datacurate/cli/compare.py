@@ -44,7 +44,7 @@ def compare(
     per_class: Annotated[bool, typer.Option("--per-class", help="Compare each class too.")] = False,
     repetitions: Annotated[
         int, typer.Option(help="Draws behind each interval of the runs.", min=10)
-    ] = 200,
+    ] = 100,
     as_json: Json = False,
 ) -> None:
     """Compare ranks: Spearman, Kendall, the most problematic and the kept examples.

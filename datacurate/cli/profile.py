@@ -47,8 +47,8 @@ def profile(
 ) -> None:
     """Rank a data set's examples by how unstably they are learned.
 
-    Trains adversarially several times, as the recipe says. The file is valid after every finished run. Stopped at any moment, the same command
-    goes on where it was.
+    Trains several times, as the recipe says. The file is valid after every finished
+    run. Stopped at any moment, the same command goes on where it was.
 
     Example: datacurate profile cifar10 --data ~/data/cifar10 --recipe proxy
     """

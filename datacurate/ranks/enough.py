@@ -84,7 +84,7 @@ def enough_runs(
     keep: int,
     *,
     fraction: float = TOP,
-    repetitions: int = 200,
+    repetitions: int = 100,
     seed: int = 0,
 ) -> Enough:
     """Return how far disjoint halves of the runs agree, and how certain a selection is.
@@ -197,8 +197,10 @@ def _uncertain(
 
 def _order(total: I64, ties: I64) -> I64:
     """Return each example's place by sums of ranks, then by sums of positions, then by row."""
+    # Both are below R · M, so one number holds them; a single sort is half the time of two.
+    key = total * (int(ties.max()) + 1) + ties
     place = np.empty(len(total), dtype=np.int64)
-    place[np.lexsort((ties, total))] = np.arange(len(total))
+    place[np.argsort(key, kind="stable")] = np.arange(len(total))
     return place
 
 

@@ -32,6 +32,13 @@ MEASURES = (*get_args(Measure), "margin", "el2n")
 _BATCH = 500
 
 
+def check_names(names: Sequence[str]) -> None:
+    """Raise `UnknownNameError` unless there are measures of these names."""
+    for name in names:
+        if name not in MEASURES:
+            raise UnknownNameError("measure", name, MEASURES)
+
+
 def measure(
     net: nn.Module,
     images: npt.NDArray[np.uint8],
@@ -82,9 +89,7 @@ def measure(
     CheckpointError
         If the network has fewer classes than the labels need, or gives values that are not finite.
     """
-    for name in names:
-        if name not in MEASURES:
-            raise UnknownNameError("measure", name, MEASURES)
+    check_names(names)
     found = {name: np.empty(len(labels), dtype=np.float32) for name in names}
     device = device_of(net, torch.empty(0))
     for start in range(0, len(labels), _BATCH):
