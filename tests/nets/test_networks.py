@@ -71,6 +71,39 @@ def test_normalisation_is_part_of_the_network() -> None:
     torch.testing.assert_close(inside(x), plain((x - mean) / std))
 
 
+def test_the_shortcut_is_the_strided_convolution() -> None:
+    block = PreActBlock(5, 7, 2)
+    assert block.shortcut is not None
+    entered = []
+    block.shortcut.register_forward_hook(lambda module, given, out: entered.append(out))
+    x = torch.rand(3, 5, 9, 9)
+    block(x)
+    activated = torch.relu(block.norm1(x))
+    strided = torch.nn.functional.conv2d(activated, block.shortcut.weight, stride=2)
+    torch.testing.assert_close(entered[0], strided)
+
+
+def test_narrow_networks_survive_odd_batches_and_several_threads() -> None:
+    # In a process of its own: what it guards against is an abort.
+    code = (
+        "import torch; torch.set_num_threads(2)\n"
+        "from datacurate.nets import build; from datacurate.recipes import Model\n"
+        "for width in (1, 4, 8):\n"
+        "    net = build(Model('preact-small', width), 10, 3, (0.5,) * 3, (0.2,) * 3, 0)\n"
+        "    for size in (17, 39):\n"
+        "        x = torch.rand(size, 32, 32, 3).permute(0, 3, 1, 2)\n"
+        "        for _ in range(3): net(x).square().sum().backward()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_unknown_network() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'preact-resnet18'"):
         build(Model("preact-resnet-18"), 10, 3, *COLOUR, seed=0)
