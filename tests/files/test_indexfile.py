@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import pickle
@@ -133,6 +134,25 @@ def test_a_failed_write_leaves_both_as_they_were(
         assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
+def write_signed(beside: Path, said: dict[str, Any]) -> None:
+    """Write a sidecar whose own hash holds, where JSON of it can be hashed at all."""
+    with contextlib.suppress(ValueError):
+        said["statement_sha256"] = indexfile.statement_sha256(said)
+    beside.write_text(json.dumps(said))
+
+
+def test_a_changed_statement_is_noticed(tmp_path: Path) -> None:
+    path, beside = tmp_path / "idx.npy", tmp_path / "idx.npy.json"
+    indexfile.write(path, made_index())
+    said = json.loads(beside.read_text())
+    beside.write_text(json.dumps(said | {"created": "yesterday"}))
+    with pytest.raises(FileError, match="was changed after it was written"):
+        indexfile.read(path)
+    # Another layout of the same JSON is no change.
+    beside.write_text(json.dumps(said, indent=7))
+    assert len(indexfile.read(path).kept) == 48
+
+
 @pytest.mark.parametrize(
     ("array", "message"),
     [
@@ -157,7 +177,7 @@ def test_arrays_that_are_no_rows_of_the_data(tmp_path: Path, array: Any, message
     said = json.loads(beside.read_text())
     said["array_sha256"] = indexfile.sha256_bytes(array.tobytes())
     said["form"] = "mask" if array.dtype == np.bool_ else "index"
-    beside.write_text(json.dumps(said))
+    write_signed(beside, said)
     with pytest.raises(FileError, match=message):
         indexfile.read(path)
 
@@ -207,7 +227,7 @@ def test_files_that_are_no_arrays(tmp_path: Path) -> None:
 def test_sidecars_that_do_not_hold(tmp_path: Path, change: Any, error: Any) -> None:
     path, beside = tmp_path / "idx.npy", tmp_path / "idx.npy.json"
     indexfile.write(path, made_index())
-    beside.write_text(json.dumps(json.loads(beside.read_text()) | change))
+    write_signed(beside, json.loads(beside.read_text()) | change)
     with pytest.raises(error, match=r"idx\.npy\.json"):
         indexfile.read(path)
     for text in ("", "{", "[]", "[" * 100_000, "\ud800"):

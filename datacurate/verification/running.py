@@ -1,6 +1,6 @@
-"""Did the pruning help? Retrain on kept, all and random examples, attack, compare over seeds.
+"""Run a verification: every arm and seed trained, attacked, compared; resumable throughout.
 
-DESIGN: the arms of a pair share initial weights, selection set and attacked test examples, and
+The arms of a pair share initial weights, selection set and attacked test examples, and
 differ only in what they are trained on. The verdict rests on the differences between them.
 """
 
@@ -20,18 +20,17 @@ from datacurate.data import DataSet
 from datacurate.errors import UsageError
 from datacurate.evaluation import Evaluation, choose_examples, evaluate
 from datacurate.files.provenance import environment, now
-from datacurate.fingerprints import U64, mix64, seed64, sha256_bytes
+from datacurate.fingerprints import seed64, sha256_bytes
 from datacurate.nets import build, check_name
 from datacurate.outputs import refuse_existing, write_json
 from datacurate.profiling import for_images
 from datacurate.ranks.statistics import (
-    Verdict,
     assumed_difference_sd,
     mcnemar,
     minimum_detectable_effect,
     verdict,
 )
-from datacurate.recipes import VerifyRecipe, as_dict, recipe_hash
+from datacurate.recipes import VerifyRecipe
 from datacurate.training import devices
 from datacurate.training.claims import claimed, has_claim
 from datacurate.training.history import EpochReport
@@ -44,126 +43,16 @@ from datacurate.training.loop import (
     seconds_per_epoch,
 )
 from datacurate.training.methods import check_method
+from datacurate.verification.arms import (
+    I64,
+    arm_rows,
+    content_of,
+    held_out_rows,
+    refuse_lost_class,
+)
+from datacurate.verification.record import Comparison, Member, Verification
 
-I64 = npt.NDArray[np.int64]
 Which = Literal["best", "last"]
-
-
-@dataclass(frozen=True)
-class Member:
-    """One trained network of one arm, evaluated.
-
-    Attributes
-    ----------
-    arm : str
-    seed : int
-    size : int
-        Examples trained on.
-    best_epoch, epochs : int
-        1-based epoch of the best checkpoint, and how many there were.
-    seconds : float
-        Of the training.
-    best, last : Evaluation
-        At the best checkpoint and after the last epoch; the same examples for every member.
-    """
-
-    arm: str
-    seed: int
-    size: int
-    best_epoch: int
-    epochs: int
-    seconds: float
-    best: Evaluation
-    last: Evaluation
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Kept against another arm, at the best checkpoints, in AutoAttack accuracy.
-
-    Attributes
-    ----------
-    against : str
-    verdict : Verdict
-    mcnemar_p : tuple of float
-        For each pair; see `datacurate.ranks.statistics.McNemar`.
-    """
-
-    against: str
-    verdict: Verdict
-    mcnemar_p: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Verification:
-    """What a verification found.
-
-    Attributes
-    ----------
-    recipe : VerifyRecipe
-        Resolved.
-    members : tuple of Member
-    comparisons : tuple of Comparison
-        Kept against every other arm.
-    expected_detectable : float or None
-        Smallest difference, in points, that was expected to be found in 80 % of repetitions, as
-        stated before the run; see `stated_effect`.
-    data, indices, hardware : mapping
-        What was verified, and where.
-    """
-
-    recipe: VerifyRecipe
-    members: tuple[Member, ...]
-    comparisons: tuple[Comparison, ...]
-    expected_detectable: float | None
-    data: Mapping[str, Any]
-    indices: Mapping[str, Any]
-    hardware: Mapping[str, Any]
-
-    def of(self, arm: str) -> list[Member]:
-        """Return an arm's members, one a seed."""
-        return [member for member in self.members if member.arm == arm]
-
-    def against(self, arm: str) -> Comparison:
-        """Return the comparison of kept with another arm."""
-        return next(found for found in self.comparisons if found.against == arm)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return everything but the single examples, for JSON."""
-        return {
-            "recipe": as_dict(self.recipe),
-            "recipe_hash": recipe_hash(self.recipe),
-            "data": dict(self.data),
-            "indices": dict(self.indices),
-            "hardware": dict(self.hardware),
-            "selection": (
-                "test examples (as the paper does: the best checkpoint has seen them)"
-                if self.recipe.select == "test"
-                else f"{self.recipe.held_out:.0%} of the training examples, held out of every arm"
-            ),
-            "expected_detectable_points": self.expected_detectable,
-            "members": [
-                {
-                    "arm": member.arm,
-                    "seed": member.seed,
-                    "examples": member.size,
-                    "best_epoch": member.best_epoch,
-                    "epochs": member.epochs,
-                    "seconds": round(member.seconds, 3),
-                    "best": member.best.as_dict(),
-                    "last": member.last.as_dict(),
-                }
-                for member in self.members
-            ],
-            "comparisons": [
-                {
-                    "kept_against": found.against,
-                    **found.verdict.as_dict(),
-                    "mcnemar_p": list(found.mcnemar_p),
-                }
-                for found in self.comparisons
-            ],
-        }
 
 
 @dataclass(frozen=True)
@@ -224,68 +113,6 @@ def stated_effect(recipe: VerifyRecipe, data: DataSet) -> float | None:
     return minimum_detectable_effect(recipe.seeds, assumed_difference_sd(examples))
 
 
-def held_out_rows(data: DataSet, fraction: float) -> I64:
-    """Return a fixed, class-balanced fraction of the trainable rows, drawn by content hash.
-
-    Equally many of each class, those whose mixed hash is smallest, so that the same images are
-    held out whatever their order.
-
-    Raises
-    ------
-    UsageError
-        If a class would be left without a held-out or without a trained example.
-    """
-    rows = data.trainable
-    labels = data.train.labels[rows]
-    classes = data.train.identity.classes
-    each = max(1, round(fraction * len(rows) / classes))
-    lot = mix64(seed64("held-out"), _content(data)[rows])
-    order = np.lexsort((lot, labels))
-    counts = np.bincount(labels, minlength=classes)
-    if counts.min() <= each:
-        scarce = int(counts.argmin())
-        raise UsageError(
-            f"class {data.train.identity.class_names[scarce]!r} is too small to hold out {each}",
-            expected=f"more than {each} examples of each class",
-            got=str(int(counts[scarce])),
-            hint="--set select=test chooses the best checkpoint on the test examples instead",
-        )
-    place = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return np.sort(rows[order[place < each]])
-
-
-def arm_rows(
-    arm: str, kept: I64, available: I64, labels: npt.NDArray[np.int64], content: U64, seed: int
-) -> I64:
-    """Return the rows that an arm is trained on, ascending.
-
-    Parameters
-    ----------
-    arm : str
-        See `datacurate.recipes.VerifyRecipe`.
-    kept, available : ndarray of int64
-        Of the available rows, those that were kept.
-    labels, content : ndarray, shape (N,)
-        Labels and content hashes of all rows.
-    seed : int
-        The random arms are drawn anew for every seed, so that the verdict does not hang on one
-        lucky draw.
-    """
-    if arm == "all":
-        return available
-    if arm == "kept":
-        return kept
-    lot = mix64(seed64("arm", seed), content[available], available.astype(np.uint64))
-    if arm == "random":
-        return np.sort(available[np.argsort(lot, kind="stable")[: len(kept)]])
-    wanted = np.bincount(labels[kept], minlength=int(labels.max()) + 1)
-    there = labels[available]
-    order = np.lexsort((lot, there))
-    counts = np.bincount(there, minlength=len(wanted))
-    place = np.arange(len(available)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return np.sort(available[order[place < np.repeat(wanted, counts)]])
-
-
 def estimated_seconds(recipe: VerifyRecipe, data: DataSet, kept: I64) -> float:
     """Return an estimate of the time of a verification's trainings, from a few real steps."""
     full = resolved(recipe, data)
@@ -338,7 +165,7 @@ def verify(
     refuse_existing(out, force)
     identity = data.train.identity
     labels = data.train.labels
-    _refuse_lost_class(kept, data)
+    refuse_lost_class(kept, data)
     state = state_directory(out)
     work = {
         "labels": identity.label_fingerprint,
@@ -355,12 +182,12 @@ def verify(
             choose_on = (data.test.images, data.test.labels)
         else:
             choose_on = (data.train.images[selected], labels[selected])
-        tested = choose_examples(_test_content(data), full.examples)
+        tested = choose_examples(content_of(data.test), full.examples)
         members = []
         plan = [(seed, arm) for seed in range(full.seeds) for arm in full.arms]
         for number, (index, arm) in enumerate(plan, start=1):
             seed = full.seed + index
-            rows = arm_rows(arm, kept_here, available, labels, _content(data), seed)
+            rows = arm_rows(arm, kept_here, available, labels, content_of(data.train), seed)
             member = _Work(full, data, tested, state, arm, seed, number, len(plan), on_progress)
             members.append(member.made(_training_data(data, rows, *choose_on)))
         found = Verification(
@@ -497,27 +324,3 @@ def _compare(members: list[Member], against: str, n: int) -> Comparison:
         mcnemar(kept[seed].outcome.robust, other[seed].outcome.robust).p for seed in sorted(kept)
     ]
     return Comparison(against, verdict(gains, n), tuple(within))
-
-
-def _refuse_lost_class(kept: I64, data: DataSet) -> None:
-    identity = data.train.identity
-    counts = np.bincount(data.train.labels[kept], minlength=identity.classes)
-    lost = np.flatnonzero(counts == 0)
-    if len(lost):
-        raise UsageError(
-            f"{len(lost)} classes have no kept example",
-            got=", ".join(repr(identity.class_names[c]) for c in lost[:5]),
-            hint="prune with --balanced or a --floor",
-        )
-
-
-def _content(data: DataSet) -> U64:
-    content = data.train.identity.content_hash
-    assert content is not None  # a data set with images has their hashes
-    return content
-
-
-def _test_content(data: DataSet) -> U64:
-    content = data.test.identity.content_hash
-    assert content is not None
-    return content
