@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datacurate.errors import FileError
+from datacurate.files.steady import steady_file
 
 ATTRIBUTE_BYTES = 60_000  # longer texts are split; HDF5 keeps no attribute above 64 KiB by default
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -127,8 +128,13 @@ def write(
     attributes : mapping of str to str
     columns : mapping of str to ndarray
         All with the same first dimension.
+
+    Raises
+    ------
+    OSError
+        If the system refuses: a full disk.
     """
-    with h5py.File(path, "w") as file:
+    with steady_file(path) as stream, h5py.File(stream, "w") as file:
         for name, text in attributes.items():
             data = text.encode()
             pieces = [data[i : i + ATTRIBUTE_BYTES] for i in range(0, len(data), ATTRIBUTE_BYTES)]

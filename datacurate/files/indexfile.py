@@ -18,9 +18,10 @@ import numpy.typing as npt
 from datacurate.errors import FileError, NewerFormatError, OutputExistsError
 from datacurate.files import digest as digests
 from datacurate.files.digest import Digest
+from datacurate.files.plain_arrays import load_plain
 from datacurate.files.plain_json import parsed_json
 from datacurate.files.provenance import now
-from datacurate.fingerprints import sha256_bytes
+from datacurate.fingerprints import canonical_json, sha256_bytes
 from datacurate.identity import Identity, Match, describe, require_usable
 from datacurate.outputs import atomic_path, refuse_existing
 
@@ -192,8 +193,14 @@ def _class_counts(row: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": str(row["name"]), "before": before, "after": after}
 
 
+def statement_sha256(statement: Mapping[str, Any]) -> str:
+    """Return the hash of a sidecar: of everything it states but this hash."""
+    rest = {key: value for key, value in statement.items() if key != "statement_sha256"}
+    return sha256_bytes(canonical_json(rest).encode())
+
+
 def _statement(index: IndexFile, form: Form) -> dict[str, Any]:
-    return {
+    said = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "form": form,
@@ -208,6 +215,7 @@ def _statement(index: IndexFile, form: Form) -> dict[str, Any]:
         "warnings": list(index.warnings),
         "created": index.created or now(),
     }
+    return {**said, "statement_sha256": statement_sha256(said)}
 
 
 def _array(index: IndexFile, form: Form) -> npt.NDArray[Any]:
@@ -241,20 +249,16 @@ def _read_array(path: Path) -> npt.NDArray[Any]:
             f"there is no file {path}", hint="datacurate prune --keep 0.8 --out idx.npy"
         )
     try:
-        # Mapped first: a header that promises more than the file holds is refused by that.
-        array = np.load(path, allow_pickle=False, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
-        raise _damaged(path, str(error) or type(error).__name__) from error
-    if (
-        not isinstance(array, np.ndarray)
-        or array.ndim != 1
-        or array.dtype.str not in ("<i8", "|b1")
-    ):
-        got = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "an archive"
+        array = load_plain(path)
+    except ValueError as error:
+        raise _damaged(path, str(error)) from error
+    if array.ndim != 1 or array.dtype.str not in ("<i8", "|b1"):
         raise FileError(
-            f"{path} is no list of rows", expected="int64 (K,), or a mask of bool (N,)", got=got
+            f"{path} is no list of rows",
+            expected="int64 (K,), or a mask of bool (N,)",
+            got=f"{array.dtype} {array.shape}",
         )
-    return np.array(array)
+    return array
 
 
 def _read_statement(path: Path) -> dict[str, Any]:
@@ -282,6 +286,17 @@ def _read_statement(path: Path) -> dict[str, Any]:
             expected=f"format version 1.x, up to {FORMAT_VERSION} in full",
             got=f"format version {version}",
             hint="pip install -U datacurate",
+        )
+    try:
+        computed = statement_sha256(statement)
+    except RecursionError as error:  # what was read can still be too deep to write
+        raise _damaged(beside, "it is nested too deep") from error
+    if (stated := statement.get("statement_sha256")) != computed:
+        raise FileError(
+            f"{beside} was changed after it was written",
+            expected=f"statement_sha256 {computed}",
+            got=str(stated),
+            hint="make both again with `datacurate prune`",
         )
     return statement
 

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from pyarrow import csv, json
 
 from datacurate.errors import FileError
+from datacurate.files.plain_arrays import load_plain
 
 F64 = npt.NDArray[np.float64]
 
@@ -29,14 +30,9 @@ def read_array(path: Path) -> npt.NDArray[Any]:
     """
     _require_file(path)
     try:
-        # Mapped first: a header that promises more than the file holds is refused by that.
-        array = np.load(path, allow_pickle=False, mmap_mode="r")
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise refused(path, "a .npy of numbers", str(error) or type(error).__name__) from error
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise refused(path, "a .npy of numbers", "an archive")
-    return np.array(array)
+        return load_plain(path)
+    except ValueError as error:
+        raise refused(path, "a .npy of numbers", str(error)) from error
 
 
 def read_csv(path: Path) -> dict[str, Any]:
