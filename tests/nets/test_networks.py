@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -9,6 +13,7 @@ from datacurate.errors import RecipeError, UnknownNameError
 from datacurate.nets import NETWORKS, build, network
 from datacurate.nets.normalization import Normalize
 from datacurate.nets.plain import VGG11, VGG16
+from datacurate.nets.preact import PreActBlock
 from datacurate.recipes import Model
 
 GREY = ((0.5,), (0.25,))
