@@ -47,6 +47,7 @@ class Watch:
         self._started = time.monotonic()
         self._rows: deque[tuple[str, ...]] = deque(maxlen=_ROWS)
         self._line = ""
+        self._attack: tuple[str, str] | None = None
         self._live = Live(console=err(), get_renderable=self._render, refresh_per_second=4)
 
     def __enter__(self) -> Self:
@@ -60,6 +61,7 @@ class Watch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._end_attack()
         if err().is_terminal:
             self._line = ""
             self._live.stop()
@@ -77,6 +79,7 @@ class Watch:
             Work of one of this member's epochs.
         report : EpochReport
         """
+        self._end_attack()
         self._done = before + report.epoch * weight
         if self._resumed is None:
             # Work of an earlier process must not make the rest look cheap.
@@ -101,10 +104,16 @@ class Watch:
             )
 
     def attack(self, what: str, name: str, done: int, total: int) -> None:
-        """Show how far an attack is; off a terminal, only its end."""
+        """Show how far an attack is; off a terminal, a line an attack when the next one begins."""
+        if (what, name) != self._attack:
+            self._end_attack()
+            self._attack = (what, name)
         self._line = f"{what}: {name}, {done:,} of {total:,} examples"
-        if not err().is_terminal and done == total:
+
+    def _end_attack(self) -> None:
+        if self._attack is not None and not err().is_terminal:
             err().print(self._line)
+        self._attack = None
 
     def _left(self) -> str:
         worked = self._done - (self._resumed or 0.0)
