@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from data_files import python2_pickle
 
-from datacurate.files.pickles import load_arrays
 from datacurate.errors import DataError
+from datacurate.files.pickles import load_arrays
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 12), dtype=np.uint8)
 
