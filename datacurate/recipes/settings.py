@@ -104,6 +104,9 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         for parent in parents:
             here = here.setdefault(parent, {})
         here[last] = text.strip()
+    if settings:
+        # The summary describes the named recipe; it must not be taken for this one's.
+        recipe = replace(recipe, summary=f"{recipe.summary}; changed: {', '.join(settings)}")
     return with_values(recipe, values)
 
 
