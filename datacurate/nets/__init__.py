@@ -14,7 +14,6 @@ from datacurate.fingerprints import seed64
 from datacurate.nets.normalization import Normalize
 from datacurate.nets.plain import VGG, VGG11, VGG13, VGG16, SmallCNN
 from datacurate.nets.preact import PreActResNet
-from datacurate.nets.wide import WideResNet
 from datacurate.recipes import Model
 
 Builder = Callable[[int, int, Normalize, int], nn.Module]
@@ -60,7 +59,7 @@ def network(name: str) -> tuple[int, Builder]:
             expected="wrn-d-k with d = 10, 16, 22, 28, 34, ... and k of 1 or more",
             hint="wrn-28-10",
         )
-    return 16, partial(WideResNet, (depth - 4) // 6, widening)
+    return 16, partial(PreActResNet, ((depth - 4) // 6,) * 3, widening=widening)
 
 
 def check_name(model: Model) -> None:

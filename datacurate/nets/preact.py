@@ -1,7 +1,7 @@
 """Pre-activation residual networks (He et al., "Identity Mappings in Deep Residual Networks").
 
-The variant of the adversarial training literature: a 3×3 stem without pooling, four stages of
-basic blocks at strides 1, 2, 2, 2, a shortcut convolution taken after the first activation, batch
+The variant of the adversarial training literature: a 3×3 stem without pooling, stages of basic
+blocks at strides 1, 2, 2, …, a shortcut convolution taken after the first activation, batch
 normalisation and ReLU before the pooled linear classifier.
 """
 
@@ -47,22 +47,28 @@ class PreActResNet(nn.Module):
     Parameters
     ----------
     blocks : tuple of int
-        Blocks in each of the four stages.
+        Blocks in each stage.
     width : int
-        Channels of the first stage; each later stage doubles them.
+        Channels of the stem and, times `widening`, of the first stage; each later stage doubles
+        them.
     classes : int
     normalize : Normalize
     channels : int
         Of the image.
+    widening : int
+        1, or the k of a wide ResNet WRN-d-k (Zagoruyko and Komodakis,
+        https://arxiv.org/abs/1605.07146): a stem of 16 channels, three stages of (d − 4)/6 blocks
+        with 16k, 32k and 64k channels, no dropout.
     """
 
     def __init__(
         self,
-        blocks: tuple[int, int, int, int],
+        blocks: tuple[int, ...],
         width: int,
         classes: int,
         normalize: Normalize,
         channels: int,
+        widening: int = 1,
     ) -> None:
         super().__init__()
         self.normalize = normalize
@@ -70,7 +76,7 @@ class PreActResNet(nn.Module):
         stages: list[nn.Module] = []
         entering = width
         for stage, count in enumerate(blocks):
-            leaving = width * 2**stage
+            leaving = width * widening * 2**stage
             for block in range(count):
                 stride = 2 if stage > 0 and block == 0 else 1
                 stages.append(PreActBlock(entering, leaving, stride))
