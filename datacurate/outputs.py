@@ -67,10 +67,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _sync_directory(path.parent)
     except OSError as error:
-        raise OutputError(
-            f"{path} could not be written: {error.strerror or error}",
-            hint="free some space or choose another place; nothing that existed was changed",
-        ) from error
+        raise _not_written(path, error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -115,10 +112,7 @@ def atomic_directory(path: Path, mark: str, force: bool = False) -> Iterator[Pat
             temporary.replace(path)
         _sync_directory(path.parent)
     except OSError as error:
-        raise OutputError(
-            f"{path} could not be written: {error.strerror or error}",
-            hint="free some space or choose another place; nothing that existed was changed",
-        ) from error
+        raise _not_written(path, error) from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -190,6 +184,13 @@ def only_writer(path: Path, what: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _not_written(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"{path} could not be written: {error.strerror or error}",
+        hint="free some space or choose another place; nothing that existed was changed",
+    )
 
 
 def _sync_directory(directory: Path) -> None:

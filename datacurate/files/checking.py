@@ -13,9 +13,9 @@ import numpy.typing as npt
 from datacurate.errors import DatacurateError, DataError
 from datacurate.files.columns import KNOWN_COLUMNS, Column
 from datacurate.files.ordering import direction_of, rank_of_column
-from datacurate.files.provenance import stored_recipe_hash
 from datacurate.files.rankfile import RankFile, read
 from datacurate.ranks import ranking, scores
+from datacurate.recipes import stored_recipe_hash
 
 _TOLERANCE = 1e-6  # a mean of float32 probabilities may pass 1 by a rounding
 

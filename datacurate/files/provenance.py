@@ -11,11 +11,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from datacurate.fingerprints import configuration_hash
-from datacurate.recipes import ProfileRecipe, as_dict
+from datacurate.recipes import ProfileRecipe, as_dict, stored_recipe_hash
 
 _PACKAGES = ("datacurate", "numpy", "scipy", "h5py", "torch")
-_UNHASHED = ("summary",)  # fields of a recipe that do not affect its result
 
 
 @dataclass(frozen=True)
@@ -96,22 +94,13 @@ def of_profile(
     )
 
 
-def stored_recipe_hash(recipe: Mapping[str, Any]) -> str:
-    """Return the hash of a recipe from its stored values alone.
-
-    It equals `datacurate.recipes.recipe_hash` of the version that wrote the recipe, and can be
-    recomputed by versions whose recipes have other fields.
-    """
-    return configuration_hash({k: v for k, v in recipe.items() if k not in _UNHASHED})
-
-
 def environment() -> dict[str, Any]:
     """Return the software versions and the processor of this machine; imports nothing large."""
     found: dict[str, Any] = {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
-        "cores": _cores(),
+        "cores": cores(),
     }
     for package in _PACKAGES:
         try:
@@ -137,7 +126,7 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _cores() -> int:
+def cores() -> int:
     """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -26,6 +26,7 @@ from datacurate.recipes.settings import (
     keys,
     load,
     recipe_hash,
+    stored_recipe_hash,
     with_settings,
 )
 
@@ -49,5 +50,6 @@ __all__ = [
     "keys",
     "load",
     "recipe_hash",
+    "stored_recipe_hash",
     "with_settings",
 ]

@@ -213,7 +213,7 @@ class ProfileRecipe:
     """
 
     name: str
-    summary: str = field(metadata={"identity": False})
+    summary: str
     runs: int = ranged(10, least=1)
     seed: int = ranged(0, least=0)
     aggregate: Literal["mean-rank", "pooled"] = "mean-rank"
@@ -248,7 +248,7 @@ class VerifyRecipe:
     """
 
     name: str
-    summary: str = field(metadata={"identity": False})
+    summary: str
     seeds: int = ranged(3, least=1)
     seed: int = ranged(0, least=0)
     arms: tuple[Arm, ...] = ("all", "kept", "random")

@@ -73,8 +73,16 @@ def from_dict(kind: type[Recipe], values: Mapping[str, Any]) -> Recipe:
 
 def recipe_hash(recipe: ProfileRecipe | VerifyRecipe) -> str:
     """Return 16 hex digits that stand for everything in a recipe that affects its result."""
-    ignored = {f.name for f in dataclasses.fields(recipe) if f.metadata.get("identity") is False}
-    return configuration_hash({k: v for k, v in as_dict(recipe).items() if k not in ignored})
+    return stored_recipe_hash(as_dict(recipe))
+
+
+def stored_recipe_hash(recipe: Mapping[str, Any]) -> str:
+    """Return the hash of a recipe from its stored values alone.
+
+    It equals `recipe_hash` of the version that wrote the recipe, and can be recomputed by versions
+    whose recipes have other fields.
+    """
+    return configuration_hash({k: v for k, v in recipe.items() if k != "summary"})
 
 
 def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:

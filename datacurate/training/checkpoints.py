@@ -115,6 +115,18 @@ class LoadedNetwork:
         self.about = about
 
 
+def rebuilt(
+    weights: Mapping[str, torch.Tensor], model: Model, classes: int, channels: int
+) -> nn.Module:
+    """Return the network that a state dict belongs to, in eval mode on the CPU.
+
+    The normalisation comes with the weights: what the network is built with is overwritten.
+    """
+    net = build(model, classes, channels, (0.0,) * channels, (1.0,) * channels, seed=0)
+    net.load_state_dict(weights)
+    return net.eval()
+
+
 def load_network(path: Path) -> LoadedNetwork:
     """Build the network that `save_network` wrote.
 
@@ -138,19 +150,13 @@ def load_network(path: Path) -> LoadedNetwork:
         )
     try:
         height, width, channels = saved["shape"]
-        net = build(
-            Model(**saved["model"]),
-            classes=len(saved["class_names"]),
-            channels=channels,
-            mean=(0.0,) * channels,
-            std=(1.0,) * channels,
-            seed=0,
+        net = rebuilt(
+            saved["weights"], Model(**saved["model"]), len(saved["class_names"]), channels
         )
-        net.load_state_dict(saved["weights"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"the weights in {path} do not fit its network", got=str(error).splitlines()[0][:200]
         ) from error
     return LoadedNetwork(
-        net.eval(), tuple(saved["class_names"]), (height, width, channels), dict(saved["about"])
+        net, tuple(saved["class_names"]), (height, width, channels), dict(saved["about"])
     )

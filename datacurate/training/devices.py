@@ -13,6 +13,7 @@ from dataclasses import replace
 import torch
 
 from datacurate.errors import UsageError
+from datacurate.files.provenance import cores
 from datacurate.recipes import Execution
 
 
@@ -40,13 +41,6 @@ def resolve(execution: Execution) -> Execution:
 def default_device() -> str:
     """Return ``"cuda"`` where there is one, else ``"cpu"``."""
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def cores() -> int:
-    """Return the number of CPU cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def describe(execution: Execution) -> str:

@@ -21,7 +21,7 @@ from datacurate.errors import UsageError
 from datacurate.evaluation import Evaluation, choose_examples, evaluate
 from datacurate.files.provenance import environment, now
 from datacurate.fingerprints import seed64, sha256_bytes
-from datacurate.nets import build, check_name
+from datacurate.nets import check_name
 from datacurate.outputs import refuse_existing, write_json
 from datacurate.profiling import for_images
 from datacurate.ranks.statistics import (
@@ -32,14 +32,13 @@ from datacurate.ranks.statistics import (
 )
 from datacurate.recipes import VerifyRecipe
 from datacurate.training import devices
+from datacurate.training.checkpoints import rebuilt
 from datacurate.training.claims import claimed, has_claim
 from datacurate.training.history import EpochReport
 from datacurate.training.loop import (
-    Fit,
     TrainingData,
     Weights,
     fit,
-    pixel_statistics,
     seconds_per_epoch,
 )
 from datacurate.training.methods import check_method
@@ -260,28 +259,21 @@ class _Work:
             size=len(trained_on.rows),
             best_epoch=fitted.best_epoch,
             epochs=len(fitted.history),
-            seconds=_seconds(fitted),
+            seconds=fitted.history[-1].seconds,
             best=best,
             last=last,
         )
 
     def _evaluate(self, weights: Weights, which: Which) -> Evaluation:
-        images = self.data.train.images
-        net = build(
-            self.recipe.training.model,
-            self.data.train.identity.classes,
-            images.shape[3],
-            *pixel_statistics(images),
-            seed=0,
-        )
-        net.load_state_dict(weights)
+        identity = self.data.train.identity
+        net = rebuilt(weights, self.recipe.training.model, identity.classes, identity.shape[2])
         path = self.state / f"{self.arm}-{self.seed}.{which}.json"
         saved: AttackState | None = None
         if path.exists():
             saved = json.loads(path.read_text(encoding="utf-8"))
         with devices.deterministic(self.recipe.execution) as device:
             return evaluate(
-                net.eval().to(device),
+                net.to(device),
                 self.data.test.images[self.tested],
                 self.data.test.labels[self.tested],
                 radius_255=self.recipe.radius,
@@ -297,10 +289,6 @@ class _Work:
     def _report(self, **what: Any) -> None:
         if self.on_progress is not None:
             self.on_progress(Progress(self.arm, self.seed, self.number, self.of, **what))
-
-
-def _seconds(fitted: Fit) -> float:
-    return fitted.history[-1].seconds
 
 
 def _training_data(
