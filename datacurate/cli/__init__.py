@@ -16,6 +16,7 @@ from datacurate.cli.align import align
 from datacurate.cli.apply import apply
 from datacurate.cli.compare import compare
 from datacurate.cli.demo import demo
+from datacurate.cli.evaluate import evaluate
 from datacurate.cli.fetch import fetch
 from datacurate.cli.importing import import_file
 from datacurate.cli.profile import profile
@@ -23,7 +24,7 @@ from datacurate.cli.prune import prune
 from datacurate.cli.publish import publish
 from datacurate.cli.score import score
 from datacurate.cli.show import show
-from datacurate.cli.verify import evaluate, verify
+from datacurate.cli.verify import verify
 
 app = typer.Typer(
     name="datacurate",

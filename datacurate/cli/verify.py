@@ -1,4 +1,4 @@
-"""`datacurate verify` judges a pruning, `datacurate evaluate` attacks one model."""
+"""`datacurate verify`: retrain on kept, all and random examples, attack, and judge."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from datacurate.cli.profile import default_recipe
 from datacurate.cli.sources import recorded_data
 
 if TYPE_CHECKING:
-    from datacurate.evaluation import Evaluation
     from datacurate.verification import Progress, Verification
 
 
@@ -107,64 +106,6 @@ def verify(
         raise typer.Exit(1)
 
 
-def evaluate(
-    checkpoint: Annotated[
-        Path, typer.Argument(help="A network written by `profile --checkpoints`.")
-    ],
-    dataset: Annotated[str, typer.Argument(help="As for `profile`; its test split is attacked.")],
-    *,
-    data: Data = None,
-    suite: Annotated[
-        Literal["custom", "standard"],
-        typer.Option(help="custom is APGD-CE and APGD-T, standard all of AutoAttack."),
-    ] = "standard",
-    radius: Annotated[float, typer.Option(help="Of the ball, in 1/255.", min=0.001)] = 8.0,
-    examples: Annotated[
-        int, typer.Option(help="How many test examples, drawn by hash; 0 is all.", min=0)
-    ] = 0,
-    seed: Annotated[int, typer.Option(help="Of the attacks.", min=0)] = 0,
-    as_json: Json = False,
-) -> None:
-    """Attack one model: clean, PGD-10 and AutoAttack accuracy.
-
-    Example: datacurate evaluate nets/cifar10.run0.pt cifar10 --suite custom --examples 1000
-    """
-    from datacurate.cli.progress import Watch
-    from datacurate.data import load
-    from datacurate.errors import CheckpointError
-    from datacurate.evaluation import choose_examples
-    from datacurate.evaluation import evaluate as attack_suite
-    from datacurate.training import devices
-    from datacurate.training.checkpoints import load_network
-
-    network = load_network(checkpoint)
-    test = load(dataset, data, tell=console.note).test
-    expected = (network.shape, len(network.class_names))
-    if expected != (test.identity.shape, test.identity.classes):
-        raise CheckpointError(
-            f"the network in {checkpoint} is not for this data",
-            expected=f"images of shape {network.shape}, {len(network.class_names)} classes",
-            got=f"images of shape {test.identity.shape}, {test.identity.classes} classes",
-        )
-    content = test.identity.content_hash
-    assert content is not None
-    rows = choose_examples(content, examples)
-    with Watch(1) as watch:
-        found = attack_suite(
-            network.net.to(devices.default_device()),
-            test.images[rows],
-            test.labels[rows],
-            radius_255=radius,
-            suite=suite,
-            seed=seed,
-            progress=lambda name, done, total: watch.attack(checkpoint.name, name, done, total),
-        )
-    if as_json:
-        console.print_json(found.as_dict())
-    else:
-        _print_evaluation(checkpoint, found)
-
-
 def print_verification(found: Verification) -> None:
     """Print a verification's table and its verdict."""
     from rich.table import Table
@@ -197,25 +138,6 @@ def print_verification(found: Verification) -> None:
     for comparison in found.comparisons:
         verdict = comparison.verdict
         console.say_out(f"kept against {comparison.against}: {verdict.word}: {verdict.reason}")
-
-
-def _print_evaluation(checkpoint: Path, found: Evaluation) -> None:
-    outcome = found.outcome
-    console.say_out(
-        f"{checkpoint.name}: {len(found):,} test examples, radius {outcome.radius * 255:g}/255, "
-        f"seed {outcome.seed}, {outcome.implementation}, {found.device}"
-    )
-    for name, accuracy in (
-        ("clean", found.clean),
-        ("PGD-10", found.pgd),
-        (f"AutoAttack {outcome.suite}", found.robust),
-    ):
-        low, high = accuracy.interval()
-        console.say_out(f"  {name:20} {accuracy.percent:6.2f} %  [{low:.2f}, {high:.2f}]")
-    for name, left in zip(outcome.attacks, outcome.left, strict=True):
-        console.say_out(f"    after {name:12} {left:,} right")
-    for line in outcome.warnings:
-        console.warn(line)
 
 
 def _mean(values: list[float]) -> str:
