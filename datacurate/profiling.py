@@ -29,8 +29,9 @@ from datacurate.recipes import (
 from datacurate.training import devices
 from datacurate.training.checkpoints import save_network
 from datacurate.training.claims import claimed, has_claim
+from datacurate.training.examples import TrainingData
 from datacurate.training.history import EpochReport, catastrophic_overfitting
-from datacurate.training.loop import Fit, TrainingData, fit, seconds_per_epoch
+from datacurate.training.loop import Fit, fit, seconds_per_epoch
 from datacurate.training.measures import at_best
 from datacurate.training.methods import check_method
 

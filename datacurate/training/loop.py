@@ -20,46 +20,21 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from datacurate.attacks.pgd import pgd
-from datacurate.data.batches import as_pixels, augmented, epoch_order
+from datacurate.data.batches import augmented, epoch_order
 from datacurate.errors import TrainingError
 from datacurate.fingerprints import seed64
-from datacurate.nets import build
 from datacurate.ranks.scores import RunRecord
-from datacurate.recipes import Execution, Selection, Training
+from datacurate.recipes import Execution, Training
 from datacurate.training.checkpoints import load_tensors, save_tensors
 from datacurate.training.devices import autocast, deterministic
+from datacurate.training.examples import TrainingData, initial_network
 from datacurate.training.history import EpochReport
 from datacurate.training.methods import method
 from datacurate.training.record import Record
 from datacurate.training.schedule import learning_rate
+from datacurate.training.selection import selection_accuracy
 
 Weights = dict[str, Tensor]
-
-_EVALUATION_BATCH = 500
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """What a training sees.
-
-    Attributes
-    ----------
-    images : ndarray of uint8, shape (N, H, W, C)
-    labels : ndarray of int64, shape (N,)
-    rows : ndarray of int64, shape (M,)
-        The examples trained on, ascending.
-    selection_images, selection_labels : ndarray
-        The examples on which the robust-best checkpoint is chosen, as `images` and `labels`.
-    classes : int
-    """
-
-    images: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.int64]
-    rows: npt.NDArray[np.int64]
-    selection_images: npt.NDArray[np.uint8]
-    selection_labels: npt.NDArray[np.int64]
-    classes: int
 
 
 @dataclass(frozen=True)
@@ -87,27 +62,6 @@ class Fit:
     def at(self, epoch: int) -> EpochReport:
         """Return the report of an epoch, 1-based."""
         return self.history[epoch - 1]
-
-
-def pixel_statistics(
-    images: npt.NDArray[np.uint8],
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and deviation per channel of pixels in [0, 1], from exact integer sums."""
-    levels = np.stack(
-        [np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[3])]
-    )
-    values = np.arange(256) / 255
-    mean = (levels * values).sum(axis=1) / levels.sum(axis=1)
-    variance = (levels * (values - mean[:, None]) ** 2).sum(axis=1) / levels.sum(axis=1)
-    # A constant channel carries nothing; dividing by 1 keeps it finite.
-    std = np.where(variance > 0, np.sqrt(variance), 1.0)
-    return tuple(mean.tolist()), tuple(std.tolist())
-
-
-def initial_network(training: Training, data: TrainingData, seed: int) -> nn.Module:
-    """Return the network that a training of this data starts from."""
-    mean, std = pixel_statistics(data.images)
-    return build(training.model, data.classes, data.images.shape[3], mean, std, seed)
 
 
 def fit(
@@ -296,40 +250,6 @@ class _Run:
         self.record.load_state_dict(saved["record"])
         self.best, self.best_epoch = saved["best"], saved["best_epoch"]
         self.history = [EpochReport(**values) for values in saved["history"]]
-
-
-def selection_accuracy(
-    net: nn.Module, data: TrainingData, selection: Selection, execution: Execution
-) -> tuple[float, float]:
-    """Return clean and robust accuracy on the selection set, in [0, 1].
-
-    Where only some examples are attacked, they are spread evenly over the set, and clean accuracy
-    is that of the same ones.
-    """
-    total = len(data.selection_labels)
-    count = min(selection.examples or total, total)
-    picked = np.linspace(0, total, count, endpoint=False).astype(np.int64)
-    device = next(net.parameters()).device
-    clean = robust = 0
-    for start in range(0, count, _EVALUATION_BATCH):
-        rows = picked[start : start + _EVALUATION_BATCH]
-        x = as_pixels(torch.from_numpy(data.selection_images[rows]).to(device))
-        y = torch.from_numpy(data.selection_labels[rows]).to(device)
-        net.eval()
-        with autocast(execution):
-            adversarial = pgd(
-                net,
-                x,
-                y,
-                radius=selection.attack.radius / 255,
-                step=selection.attack.step / 255,
-                steps=selection.attack.steps,
-                start=selection.attack.start,
-            )
-            with torch.no_grad():
-                clean += int((net(x).argmax(dim=1) == y).sum())
-                robust += int((net(adversarial).argmax(dim=1) == y).sum())
-    return clean / count, robust / count
 
 
 def _on_cpu(net: nn.Module) -> Weights:

@@ -22,7 +22,8 @@ from datacurate.errors import CheckpointError, UnknownNameError
 from datacurate.recipes import Execution, Measure, ProfileRecipe
 from datacurate.training.checkpoints import load_tensors, save_tensors
 from datacurate.training.devices import autocast, deterministic
-from datacurate.training.loop import Fit, TrainingData, initial_network
+from datacurate.training.examples import TrainingData, initial_network
+from datacurate.training.loop import Fit
 
 Scores = dict[str, npt.NDArray[np.float32]]
 

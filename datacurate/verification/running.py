@@ -34,13 +34,9 @@ from datacurate.recipes import VerifyRecipe
 from datacurate.training import devices
 from datacurate.training.checkpoints import rebuilt
 from datacurate.training.claims import claimed, has_claim
+from datacurate.training.examples import TrainingData
 from datacurate.training.history import EpochReport
-from datacurate.training.loop import (
-    TrainingData,
-    Weights,
-    fit,
-    seconds_per_epoch,
-)
+from datacurate.training.loop import Weights, fit, seconds_per_epoch
 from datacurate.training.methods import check_method
 from datacurate.verification.arms import (
     I64,

@@ -10,7 +10,7 @@ import pytest
 from datacurate.data import load
 from datacurate.recipes import Augmentation, Execution, Model, Selection, Training
 from datacurate.recipes.named import PROFILE_RECIPES
-from datacurate.training.loop import TrainingData
+from datacurate.training.examples import TrainingData
 
 EXECUTION = Execution(device="cpu", dtype="float32", threads=1)
 

@@ -11,7 +11,8 @@ import torch
 
 from datacurate.recipes import Execution, Training
 from datacurate.training import devices
-from datacurate.training.loop import TrainingData, fit
+from datacurate.training.examples import TrainingData
+from datacurate.training.loop import fit
 
 pytestmark = [
     pytest.mark.gpu,

@@ -12,7 +12,8 @@ import torch
 from datacurate.errors import TrainingError
 from datacurate.ranks.scores import correct_epochs
 from datacurate.recipes import Execution, Optimizer, Training
-from datacurate.training.loop import Fit, TrainingData, fit, pixel_statistics
+from datacurate.training.examples import TrainingData, pixel_statistics
+from datacurate.training.loop import Fit, fit
 from tests.training.conftest import EXECUTION
 
 
