@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import filelock
 
 from datacurate.errors import OutputBusyError, OutputError, OutputExistsError
+
+_UNFINISHED = ".part"
 
 
 def refuse_existing(path: Path, force: bool = False) -> None:
@@ -45,37 +49,35 @@ def refuse_existing(path: Path, force: bool = False) -> None:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it there, synced, if the block succeeds.
 
-    Until the move, and after any failure, whatever was at `path` stays as it was.
+    Until the move, and after any failure, whatever was at `path` stays as it was. After the move,
+    what killed writers of this very path left beside it is removed.
 
     Raises
     ------
     OutputError
         If the system refuses: a full disk, no permission.
     """
-    temporary: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        os.close(handle)
-        temporary = Path(name)
-        yield temporary
-        # mkstemp makes private files; a result has the permissions any new file would have.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-        _sync_directory(path.parent)
+        with _own(path, _new_file) as temporary:
+            yield temporary
+            # mkstemp makes private files; a result has the permissions any new file would have.
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
+            temporary.replace(path)
+            _sync_directory(path.parent)
     except OSError as error:
         raise _not_written(path, error) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+    _remove_abandoned(path)
 
 
 @contextlib.contextmanager
 def atomic_directory(path: Path, mark: str, force: bool = False) -> Iterator[Path]:
     """Yield a temporary directory beside `path`; move it there if the block succeeds.
+
+    What killed writers left is removed as by `atomic_path`.
 
     Parameters
     ----------
@@ -94,28 +96,26 @@ def atomic_directory(path: Path, mark: str, force: bool = False) -> Iterator[Pat
         If the system refuses: a full disk, no permission.
     """
     refuse_existing_directory(path, mark, force)
-    temporary: Path | None = None
     try:
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o777 & ~umask)
-        refuse_existing_directory(path, mark, force)
-        if path.exists():
-            # Moved aside first: a directory cannot be replaced in one step.
-            aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".old"))
-            path.replace(aside / path.name)
-            temporary.replace(path)
-            shutil.rmtree(aside, ignore_errors=True)
-        else:
-            temporary.replace(path)
-        _sync_directory(path.parent)
+        with _own(path, _new_directory) as temporary:
+            yield temporary
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o777 & ~umask)
+            refuse_existing_directory(path, mark, force)
+            if path.exists():
+                # Moved aside first: a directory cannot be replaced in one step. If we are killed
+                # in between, this is all there is of it, so nothing ever removes it for us.
+                aside = _new_directory(path, ".old")
+                path.replace(aside / path.name)
+                temporary.replace(path)
+                shutil.rmtree(aside, ignore_errors=True)
+            else:
+                temporary.replace(path)
+            _sync_directory(path.parent)
     except OSError as error:
         raise _not_written(path, error) from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+    _remove_abandoned(path)
 
 
 def refuse_existing_directory(path: Path, mark: str, force: bool = False) -> None:
@@ -184,6 +184,70 @@ def only_writer(path: Path, what: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _new_file(path: Path) -> Path:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_UNFINISHED)
+    os.close(handle)
+    return Path(name)
+
+
+def _new_directory(path: Path, suffix: str = _UNFINISHED) -> Path:
+    return Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=suffix))
+
+
+@contextlib.contextmanager
+def _own(path: Path, make: Callable[[Path], Path]) -> Iterator[Path]:
+    """Yield what was made beside `path`, locked for as long as we live; remove what is left of it.
+
+    The system frees the lock of a process that dies, however it dies and whatever its number and
+    host are called, and that is how others know.
+    """
+    while True:
+        temporary = make(path)
+        with contextlib.suppress(FileNotFoundError):
+            handle = os.open(temporary, os.O_RDONLY)
+            with contextlib.suppress(OSError):  # systems without such locks go without
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            if _still_names(temporary, handle):
+                break
+            os.close(handle)  # taken for abandoned before we had locked it
+    try:
+        yield temporary
+    finally:
+        _remove(temporary)
+        os.close(handle)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove the temporary files and directories of `path` that no living process has locked."""
+    ours = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}{re.escape(_UNFINISHED)}")
+    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+        found = [Path(entry.path) for entry in entries if ours.fullmatch(entry.name)]
+        for abandoned in found:
+            with contextlib.suppress(OSError):
+                handle = os.open(abandoned, os.O_RDONLY | os.O_NOFOLLOW)
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if _still_names(abandoned, handle):
+                        _remove(abandoned)
+                finally:
+                    os.close(handle)
+
+
+def _still_names(path: Path, handle: int) -> bool:
+    """Return whether a path still leads to what was opened from it."""
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _not_written(path: Path, error: OSError) -> OutputError:

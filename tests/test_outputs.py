@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from datacurate.errors import OutputBusyError, OutputError, OutputExistsError
-from datacurate.outputs import atomic_path, only_writer, refuse_existing, write_json
+from datacurate.outputs import (
+    atomic_directory,
+    atomic_path,
+    only_writer,
+    refuse_existing,
+    write_json,
+)
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -80,3 +88,73 @@ def test_a_killed_writer_frees_the_lock(tmp_path: Path) -> None:
                 return
         except OutputBusyError:
             assert time.monotonic() < deadline
+
+
+@contextlib.contextmanager
+def writing(target: Path, what: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process in the middle of writing `target`; a byte to it lets it finish."""
+    code = (
+        "import sys; from pathlib import Path; from datacurate.outputs import *\n"
+        f"with {what}:\n"
+        "    (temporary / 'x' if temporary.is_dir() else temporary).write_text('theirs')\n"
+        "    print('half', flush=True); sys.stdin.read(1)"
+    ).replace("TARGET", f"Path({str(target)!r})")
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"half\n"
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+FILE = "atomic_path(TARGET) as temporary"
+DIRECTORY = "atomic_directory(TARGET, 'x', force=True) as temporary"
+
+
+@pytest.mark.parametrize("what", [FILE, DIRECTORY])
+def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path: Path, what: str) -> None:
+    target = tmp_path / "result"
+    with writing(target, what) as killed:
+        killed.kill()
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".result.")
+    # Of another target, of a download that goes on later, of a directory that was moved aside.
+    others = [".result.x.abcd1234.part", ".result.0123456789ab.part", ".result.abcd1234.old"]
+    for name in [*others, ".other.abcd1234.part"]:
+        (tmp_path / name).write_text("precious")
+    with writing(target, what) as living:
+        before = set(tmp_path.iterdir())
+        if what == FILE:
+            write_json(target, 1)
+        else:
+            with atomic_directory(target, "x") as temporary:
+                (temporary / "x").write_text("ours")
+        assert before - set(tmp_path.iterdir()) == {left}
+        living.communicate(b".")
+        assert living.returncode == 0
+    assert (target if what == FILE else target / "x").read_text() == "theirs"
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"result", *others, ".other.abcd1234.part"}
+
+
+def test_a_write_that_fails_leaves_what_was_abandoned(tmp_path: Path) -> None:
+    abandoned = tmp_path / ".result.abcd1234.part"
+    abandoned.write_text("half")
+    with pytest.raises(ZeroDivisionError), atomic_path(tmp_path / "result"):
+        _ = 1 / 0
+    assert abandoned.exists()
+    write_json(tmp_path / "result", 1)
+    assert not abandoned.exists()
+
+
+def test_a_link_in_place_of_a_temporary_file_is_not_followed(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "x").write_text("x")
+    (tmp_path / ".result.abcd1234.part").symlink_to(precious)
+    write_json(tmp_path / "result", 1)
+    assert (precious / "x").exists()
