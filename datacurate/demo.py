@@ -87,9 +87,12 @@ def demo(
     verified = verification.verify(
         VERIFY_RECIPES["demo"],
         data,
-        index.kept,
+        {
+            verification.KEPT: verification.GivenRows(
+                index.kept, {"file": index_path.name, "selection": dict(index.selection)}
+            )
+        },
         record_path,
-        about_indices={"file": index_path.name, "selection": dict(index.selection)},
         force=force,
         on_progress=on_verify,
     )

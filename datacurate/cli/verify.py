@@ -13,15 +13,39 @@ from datacurate.cli.profile import default_recipe
 from datacurate.cli.sources import recorded_data
 
 if TYPE_CHECKING:
-    from datacurate.verification import Progress, Verification
+    from datacurate.data import DataSet
+    from datacurate.files.indexfile import IndexFile
+    from datacurate.verification import GivenRows, Progress, Verification
 
 
 def verify(
     indices: Annotated[
         Path | None,
-        typer.Argument(help="An index file; by default ./idx.npy.", show_default=False),
+        typer.Argument(
+            help="An index file of the kept examples; by default ./idx.npy, or with --arm none.",
+            show_default=False,
+        ),
     ] = None,
     *,
+    arm: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--arm",
+            metavar="NAME=FILE.npy",
+            help="One more arm, of an index file. Repeatable. Without an index file of kept "
+            "examples these are the only arms.",
+            show_default=False,
+        ),
+    ] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ARM:OTHER",
+            help="Judge one arm against another. Repeatable; by default kept, or else the first "
+            "arm, against each of the others.",
+            show_default=False,
+        ),
+    ] = None,
     data: Data = None,
     recipe: RecipeName = None,
     settings: Settings = None,
@@ -30,7 +54,10 @@ def verify(
     ),
     expect: Annotated[
         Literal["better"] | None,
-        typer.Option(help="Exit with 1 unless kept beats all.", show_default=False),
+        typer.Option(
+            help="Exit with 1 unless the first comparison, by default kept against all, says so.",
+            show_default=False,
+        ),
     ] = None,
     force: Force = False,
     as_json: Json = False,
@@ -42,57 +69,45 @@ def verify(
     the same command goes on where it was.
 
     Example: datacurate verify idx.npy --data ~/data/cifar10 --recipe proxy --set seeds=5
+
+    Two halves: datacurate verify --arm friendly=f.npy --arm problematic=p.npy
     """
     from datacurate import verification
     from datacurate.cli.progress import Watch, duration
     from datacurate.data import load
-    from datacurate.errors import UsageError
-    from datacurate.files import indexfile
     from datacurate.outputs import refuse_existing
     from datacurate.recipes import VERIFY_RECIPES, recipe_hash, with_settings
     from datacurate.recipes.settings import load as load_recipe
 
-    path = indices or Path("idx.npy")
-    if not path.exists():
-        raise UsageError(
-            f"there is no index file {path}",
-            hint="datacurate prune NAME.ranks.h5 --keep 80% --out idx.npy",
-        )
-    index = indexfile.read(path)
+    files = _arm_files(indices, arm or [])
+    indexes = {name: _index(path) for name, path in files.items()}
     refuse_existing(out, force)
-    dataset = index.dataset.name
-    chosen = with_settings(
-        load_recipe(VERIFY_RECIPES, recipe or default_recipe(dataset)), settings or []
-    )
+    dataset = next(iter(indexes.values())).dataset.name
+    wanted = [*(settings or []), *([f"compare={','.join(compare)}"] if compare else [])]
+    chosen = with_settings(load_recipe(VERIFY_RECIPES, recipe or default_recipe(dataset)), wanted)
+    chosen = verification.with_own_arms(chosen, indexes)
     images = load(*recorded_data(dataset, data), tell=console.note)
-    match = indexfile.require_match(index, images.train.identity, f"the rows in {path}")
-    if match.warning is not None:
-        console.warn(match.warning)
+    given = {name: _given(files[name], index, images) for name, index in indexes.items()}
     full = verification.resolved(chosen, images)
-    arms = ", ".join(full.arms)
+    arms = verification.arms_of(full, images, given)
+    sizes = ", ".join(f"{name} ({arms.size(name):,})" for name in full.arms)
     console.note(
-        f"recipe: {full.name} ({recipe_hash(full)}): {full.summary}; arms {arms}; "
+        f"recipe: {full.name} ({recipe_hash(full)}): {full.summary}; arms {sizes}; "
         f"{full.execution.device}, {full.execution.dtype}, {full.execution.threads} threads"
     )
     console.note(_effect_line(verification.stated_effect(full, images), full.seeds))
     if verification.is_unfinished(out) and not force:
         console.note(f"going on with the unfinished verification of {out}")
     else:
-        seconds = verification.estimated_seconds(chosen, images, index.kept)
+        seconds = verification.estimated_seconds(chosen, images, given)
         console.note(f"its trainings take about {duration(seconds)}, the attacks come on top")
     members = full.seeds * len(full.arms)
     with Watch(members * full.training.epochs) as watch:
         found = verification.verify(
             chosen,
             images,
-            index.kept,
+            given,
             out,
-            about_indices={
-                "file": path.name,
-                "selection": dict(index.selection),
-                "source": dict(index.source),
-                "match": match.relation.value,
-            },
             force=force,
             on_progress=lambda p: _watch(watch, p, full.training.epochs),
         )
@@ -101,9 +116,57 @@ def verify(
     else:
         print_verification(found)
         console.say_out(f"record: {out}")
-    against_all = [c for c in found.comparisons if c.against == "all"]
-    if expect is not None and [c.verdict.word for c in against_all] != [expect]:
+    if expect is not None and [c.verdict.word for c in found.comparisons[:1]] != [expect]:
         raise typer.Exit(1)
+
+
+def _arm_files(indices: Path | None, arms: list[str]) -> dict[str, Path]:
+    """Return the index file of every arm that has one, kept first."""
+    from datacurate.errors import UsageError
+    from datacurate.verification import KEPT
+
+    files: dict[str, Path] = {}
+    if indices is not None or not arms:
+        files[KEPT] = indices or Path("idx.npy")
+    for text in arms:
+        name, separator, path = text.partition("=")
+        if not name or not separator or not path:
+            raise UsageError(
+                f"--arm {text} does not say which arm is in which file", expected="NAME=FILE.npy"
+            )
+        if name in files:
+            raise UsageError(f"the arm {name!r} is given twice", hint="give each its own name")
+        files[name] = Path(path)
+    return files
+
+
+def _index(path: Path) -> IndexFile:
+    from datacurate.errors import UsageError
+    from datacurate.files import indexfile
+
+    if not path.exists():
+        raise UsageError(
+            f"there is no index file {path}",
+            hint="datacurate prune NAME.ranks.h5 --keep 80% --out idx.npy",
+        )
+    return indexfile.read(path)
+
+
+def _given(path: Path, index: IndexFile, images: DataSet) -> GivenRows:
+    """Return the rows of an index file, checked against the data, with what is recorded of it."""
+    from datacurate.files import indexfile
+    from datacurate.verification import GivenRows
+
+    match = indexfile.require_match(index, images.train.identity, f"the rows in {path}")
+    if match.warning is not None:
+        console.warn(match.warning)
+    about = {
+        "file": path.name,
+        "selection": dict(index.selection),
+        "source": dict(index.source),
+        "match": match.relation.value,
+    }
+    return GivenRows(index.kept, about)
 
 
 def print_verification(found: Verification) -> None:
@@ -137,7 +200,8 @@ def print_verification(found: Verification) -> None:
     )
     for comparison in found.comparisons:
         verdict = comparison.verdict
-        console.say_out(f"kept against {comparison.against}: {verdict.word}: {verdict.reason}")
+        pair = f"{comparison.judged} against {comparison.against}"
+        console.say_out(f"{pair}: {verdict.word}: {verdict.reason}")
 
 
 def _mean(values: list[float]) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Arm = Literal["all", "kept", "random", "class-matched"]
 Measure = Literal["clean_probability", "minimum_perturbation"]
 MethodName = Literal["pgd-at", "trades", "mart", "gairat", "fgsm-rs", "n-fgsm", "standard"]
 Start = Literal["uniform", "zero", "gaussian"]
@@ -232,8 +231,13 @@ class VerifyRecipe:
     seeds : int
         Paired repetitions: the arms of a pair share initial weights and selection set.
     arms : tuple of str
-        ``"all"``, ``"kept"``, ``"random"`` (as many as kept, drawn anew for each seed) and
-        ``"class-matched"`` (random with the class counts of kept).
+        ``"all"``, ``"kept"``, ``"random"`` (as many as kept, drawn anew for each seed),
+        ``"class-matched"`` (random with the class counts of kept), and names of the user's own.
+    compare : tuple of str
+        Each ``"A:B"``: arm A is judged against arm B. Empty judges kept, or where there is none
+        the first arm, against each of the others.
+    equal_sizes : bool
+        Refuse arms, other than all, that are not trained on equally many examples.
     suite : str
         ``"custom"`` is APGD-CE then APGD-T, ``"standard"`` is all of AutoAttack.
     radius : float
@@ -251,7 +255,9 @@ class VerifyRecipe:
     summary: str
     seeds: int = ranged(3, least=1)
     seed: int = ranged(0, least=0)
-    arms: tuple[Arm, ...] = ("all", "kept", "random")
+    arms: tuple[str, ...] = ("all", "kept", "random")
+    compare: tuple[str, ...] = ()
+    equal_sizes: bool = False
     suite: Literal["custom", "standard"] = "custom"
     radius: float = ranged(8.0, above=0, most=255)
     examples: int = ranged(1000, least=0)

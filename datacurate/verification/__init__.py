@@ -1,9 +1,15 @@
-"""Did the pruning help? Retrain on kept, all and random examples, attack, compare over seeds."""
+"""Did the pruning help? Retrain on chosen, all and random examples, attack, compare over seeds."""
 
-from datacurate.verification.arms import arm_rows, held_out_rows
+from datacurate.verification.arms import (
+    KEPT,
+    GivenRows,
+    arms_of,
+    held_out_rows,
+    with_own_arms,
+)
+from datacurate.verification.members import Progress
 from datacurate.verification.record import Comparison, Member, Verification
 from datacurate.verification.running import (
-    Progress,
     estimated_seconds,
     is_unfinished,
     resolved,
@@ -12,15 +18,18 @@ from datacurate.verification.running import (
 )
 
 __all__ = [
+    "KEPT",
     "Comparison",
+    "GivenRows",
     "Member",
     "Progress",
     "Verification",
-    "arm_rows",
+    "arms_of",
     "estimated_seconds",
     "held_out_rows",
     "is_unfinished",
     "resolved",
     "stated_effect",
     "verify",
+    "with_own_arms",
 ]

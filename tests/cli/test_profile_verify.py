@@ -32,7 +32,7 @@ def test_the_whole_way(profiled: Path, run: Run) -> None:
     record = json.loads((profiled / "verify.json").read_text())
     assert [m["arm"] for m in record["members"]] == ["all", "kept", "random"]
     assert {m["best"]["n"] for m in record["members"]} == {64}
-    assert record["indices"]["source"]["file"] == "digits.ranks.h5"
+    assert record["arms"]["kept"]["source"]["file"] == "digits.ranks.h5"
 
     code, out, err = run("verify", *QUICK)
     assert code == 1
@@ -47,6 +47,45 @@ def test_the_whole_way(profiled: Path, run: Run) -> None:
     assert code == 0, err
     assert "20 test examples" in out
     assert "after apgd-t" in out
+
+
+def test_two_halves_as_the_only_arms(profiled: Path, run: Run) -> None:
+    prune = ("prune", "--balanced", "--keep", "50%", "--out")
+    assert run(*prune, "f.npy")[0] == 0
+    assert run(*prune, "p.npy", "--strategy", "problematic")[0] == 0
+    halves = ("--arm", "friendly=f.npy", "--arm", "problematic=p.npy")
+    code, out, err = run("verify", *halves, *QUICK, "--set", "seeds=2", "--set", "threads=1")
+    assert code == 0, err
+    assert "friendly against problematic: no detectable difference: over 2 seeds" in out
+    record = json.loads((profiled / "verify.json").read_text())
+    assert record["recipe"]["arms"] == ["friendly", "problematic"]
+    assert record["arms"]["problematic"]["file"] == "p.npy"
+    assert record["arms"]["problematic"]["selection"]["strategy"] == "problematic"
+    assert [(m["arm"], m["seed"]) for m in record["members"]] == [
+        (arm, seed) for seed in (0, 1) for arm in ("friendly", "problematic")
+    ]
+
+    (profiled / "verify.json").unlink()
+    code, out, err = run("verify", *halves, *QUICK, "--compare", "problematic:friendly")
+    assert code == 0, err
+    assert "problematic against friendly: no detectable" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--arm", "f.npy"), "does not say which arm"),
+        (("--arm", "a=idx.npy", "--arm", "a=idx.npy"), "'a' is given twice"),
+        (("--arm", "kept=idx.npy", "idx.npy"), "'kept' is given twice"),
+        (("--arm", "all=idx.npy"), "'all' cannot be the name of an arm"),
+        (("--arm", "a=none.npy"), "there is no index file none.npy"),
+        (("--arm", "a=idx.npy", "--compare", "a:b"), "there is no arm to compare 'b'"),
+    ],
+)
+def test_bad_arms(profiled: Path, run: Run, arguments: tuple[str, ...], said: str) -> None:
+    code, out, err = run("verify", *QUICK, *arguments)
+    assert (code, out) == (2, "")
+    assert said in err
 
 
 def test_profile_in_json_and_again(here: Path, run: Run) -> None:
