@@ -1,11 +1,14 @@
 # make demo   sets everything up, then profiles, prunes and verifies on a small real data set
 # make test   sets everything up, then runs the tests
 # make check  format, lint, types, layering
+# make artifacts        profiles and writes the ranks that ship with the package; hours
+# make check-artifacts  recomputes what can be recomputed of them; UPSTREAM=prob_rank.npy adds the
+#                       agreement with the authors' ranks
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check setup clean
+.PHONY: demo test check artifacts check-artifacts setup clean
 
 setup: $(VENV)/.installed
 
@@ -27,6 +30,13 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+artifacts: setup
+	$(BIN)/python tools/artifacts.py make digits
+	$(BIN)/python tools/artifacts.py make cifar10-proxy $(if $(UPSTREAM),--upstream $(UPSTREAM))
+
+check-artifacts: setup
+	$(BIN)/python tools/artifacts.py check $(if $(UPSTREAM),--upstream $(UPSTREAM))
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

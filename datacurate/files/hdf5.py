@@ -115,6 +115,8 @@ def write(
     path: Path,
     attributes: Mapping[str, str],
     columns: Mapping[str, npt.NDArray[Any]],
+    *,
+    packed: bool = False,
 ) -> None:
     """Write a new file with these text attributes and columns.
 
@@ -128,6 +130,8 @@ def write(
     attributes : mapping of str to str
     columns : mapping of str to ndarray
         All with the same first dimension.
+    packed : bool
+        Whether the file shall be small rather than soon written.
 
     Raises
     ------
@@ -143,21 +147,24 @@ def write(
                 file.attrs.create(_piece_name(name, number), np.bytes_(piece), dtype=dtype)
         for name, values in columns.items():
             little = values.dtype.newbyteorder("<")
-            file.create_dataset(name, data=values, dtype=little, **_storage(values))
+            file.create_dataset(name, data=values, dtype=little, **_storage(values, packed))
 
 
-def _storage(values: npt.NDArray[Any]) -> dict[str, Any]:
+def _storage(values: npt.NDArray[Any], packed: bool) -> dict[str, Any]:
     """Return how a column is stored: signed integers by shuffle and the fastest gzip, all else raw.
 
     Labels, positions and counts shrink to between an eighth and a third in little time. Hashes do
     not shrink at all, probabilities and packed records by less than a third at a fiftieth of the
-    speed, and what a rank file holds besides is small beside these.
+    speed, and what a rank file holds besides is small beside these. Packed, all but the hashes is
+    stored by shuffle and the slowest gzip.
     """
-    if values.dtype.kind != "i" or values.size == 0:
+    hashes = values.dtype == np.uint64
+    if values.size == 0 or hashes or not (packed or values.dtype.kind == "i"):
         return {}
     rows = min(max(_CHUNK_BYTES // (values.nbytes // len(values)), 1), len(values))
     chunks = (rows, *values.shape[1:])
-    return {"chunks": chunks, "shuffle": True, "compression": "gzip", "compression_opts": 1}
+    level = 9 if packed else 1
+    return {"chunks": chunks, "shuffle": True, "compression": "gzip", "compression_opts": level}
 
 
 def _plain_datasets(path: Path, file: h5py.File) -> dict[str, h5py.Dataset]:

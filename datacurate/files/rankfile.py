@@ -118,7 +118,7 @@ class RankFile:
         return pd.DataFrame(flat)
 
 
-def write(path: Path, rank_file: RankFile, force: bool = False) -> str:
+def write(path: Path, rank_file: RankFile, force: bool = False, *, packed: bool = False) -> str:
     """Write a rank file and return its content sha256.
 
     Parameters
@@ -128,6 +128,8 @@ def write(path: Path, rank_file: RankFile, force: bool = False) -> str:
     rank_file : RankFile
     force : bool
         Whether a file that exists is replaced.
+    packed : bool
+        Whether the file shall be small rather than soon written. The content hash is the same.
 
     Raises
     ------
@@ -143,7 +145,7 @@ def write(path: Path, rank_file: RankFile, force: bool = False) -> str:
         raise DataError(fault.what, expected=fault.expected, got=fault.got)
     attributes = texts.from_parts(rank_file.identity, rank_file.provenance, columns)
     with atomic_path(path) as temporary:
-        hdf5.write(temporary, attributes, columns)
+        hdf5.write(temporary, attributes, columns, packed=packed)
     return attributes["content_sha256"]
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
 from datacurate.errors import FileError, UsageError
 from datacurate.files.artifacts import artifacts_directory
+from datacurate.outputs import write_text
 
 Kind = Literal["upstream", "hub", "bundled"]
 
 _FORMAT = 1
+_FILE = "registry.toml"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -130,10 +133,48 @@ def load(directory: Path | None = None) -> dict[str, Entry]:
     FileError
         If it cannot be read, or an entry does not hold.
     """
-    path = (directory or artifacts_directory()) / "registry.toml"
+    path = (directory or artifacts_directory()) / _FILE
+    return _parsed(path, _text(path))
+
+
+def register(directory: Path, entry: Entry) -> None:
+    """Write an entry to a registry, in the place of an earlier one of its name.
+
+    Parameters
+    ----------
+    directory : Path
+        That holds ``registry.toml``; everything else in it stays as it is.
+    entry : Entry
+
+    Raises
+    ------
+    FileError
+        If the registry cannot be read, or would not hold with the entry.
+    OutputError
+        If it cannot be written.
+    """
+    path = directory / _FILE
+    key = re.escape(_key(entry.name))
+    # From its heading to the next that is not of its sources.
+    block = re.compile(
+        rf"^\[ranks\.{key}\]\n(?:(?!\[).*\n|\[\[ranks\.{key}\.sources\]\]\n)*", re.MULTILINE
+    )
+    text = block.sub("", _text(path)).rstrip() + "\n\n" + _block(entry)
+    _parsed(path, text)
+    write_text(path, text)
+
+
+def _text(path: Path) -> str:
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
+        raise FileError(f"the registry {path} cannot be read: {error}") from error
+
+
+def _parsed(path: Path, text: str) -> dict[str, Entry]:
+    try:
+        values = tomllib.loads(text)
+    except ValueError as error:
         raise FileError(f"the registry {path} cannot be read: {error}") from error
     if values.get("format") != _FORMAT:
         raise FileError(
@@ -185,6 +226,26 @@ def check_repository(repository: str) -> str:
 def is_commit(revision: str) -> bool:
     """Return whether a revision is a full commit, which never means anything else later."""
     return _COMMIT.fullmatch(revision) is not None
+
+
+def _block(entry: Entry) -> str:
+    """Return an entry as the registry's file has it, without what is empty."""
+    lines = [f"[ranks.{_key(entry.name)}]"]
+    for field in fields(entry):
+        value = getattr(entry, field.name)
+        if field.name not in ("name", "sources") and value not in ("", None):
+            lines.append(f"{field.name} = {json.dumps(value, ensure_ascii=False)}")
+    for source in entry.sources:
+        lines += ["", f"[[ranks.{_key(entry.name)}.sources]]"]
+        stated = {key: getattr(source, key) for key in ("kind", *_PLACE[source.kind])}
+        for key, value in {**stated, "size": source.size, "sha256": source.sha256}.items():
+            lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}")
+    return "\n".join(lines) + "\n"
+
+
+def _key(name: str) -> str:
+    """Return a name as a key of TOML, in which a dot would separate two."""
+    return json.dumps(name) if "." in name else name
 
 
 def _entry(name: str, values: Mapping[str, Any]) -> Entry:

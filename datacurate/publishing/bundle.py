@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from datacurate.errors import DatacurateError, FileError, UsageError
+from datacurate.errors import FileError, UsageError
 from datacurate.files import rankfile
 from datacurate.files.checking import check
 from datacurate.files.rankfile import RankFile
 from datacurate.files.registry import check_name
 from datacurate.fingerprints import sha256_file
-from datacurate.identity import relate
 from datacurate.outputs import atomic_directory, write_text
+from datacurate.publishing.agreeing import Published, agreed, agreement_of, comparable
 from datacurate.publishing.card import CITATION, card, title
 from datacurate.publishing.croissant import croissant
-from datacurate.publishing.fetching import SUMS, fetch, listed
-from datacurate.publishing.pictures import draw
-from datacurate.ranks.agreement import agreement
-from datacurate.ranks.ranking import Ranking
+from datacurate.publishing.fetching import SUMS
+from datacurate.publishing.pictures import draw, draw_agreement
 
 Tell = Callable[[str], None]
 PICTURES = "pictures"
@@ -118,9 +115,9 @@ def make(
     if history.is_file():
         files.append(history.name)
         shutil.copyfile(history, folder / history.name)
-    (folder / PICTURES).mkdir()
-    drawn = draw(ranks, folder / PICTURES)
-    pictures = {f"{PICTURES}/{file}": caption for file, caption in drawn.items()}
+    other = comparable(ranks, tell or (lambda _: None))
+    published = other if isinstance(other, Published) else None
+    pictures = pictures_of(ranks, published, folder)
     files += pictures
     stated = licence or ranks.provenance.source.get("licence")
     known_licence = str(stated).lower() if stated else None
@@ -129,7 +126,7 @@ def make(
         repository,
         name,
         pictures=pictures,
-        agreement=_agreement(ranks, tell or (lambda _: None)),
+        agreement=agreement_of(ranks, published, other if isinstance(other, str) else ""),
         licence=known_licence,
     )
     write_text(folder / "README.md", text)
@@ -145,8 +142,7 @@ def make(
     )
     write_text(folder / "croissant.json", json.dumps(metadata, indent=2, sort_keys=True) + "\n")
     files += ["README.md", "croissant.json"]
-    sums = "".join(f"{sha256_file(folder / file)}  {file}\n" for file in sorted(files))
-    write_text(folder / SUMS, sums)
+    write_sums(folder, files)
     return Bundle(name, folder, (*files, SUMS), ranks.content_sha256)
 
 
@@ -182,39 +178,25 @@ def write(
     return dataclasses.replace(made, folder=folder)
 
 
-def _agreement(ranks: RankFile, tell: Tell) -> list[str]:
-    """Return what is known of the agreement between runs and with published ranks."""
-    lines = []
-    if ranks.runs > 1 and {"instability", "probability"} <= set(ranks.columns):
-        orders = [ranks.run_ranking(run) for run in range(ranks.runs)]
-        found = [agreement(a, b) for a, b in itertools.pairwise(orders)]
-        mean = sum(each.spearman for each in found) / len(found)
-        iou = sum(each.iou for each in found) / len(found)
-        lines.append(
-            f"Between runs (each with the next, mean of {len(found)}): Spearman {mean:.3f}, "
-            f"intersection over union of the most problematic fifth {iou:.3f}."
+def pictures_of(ranks: RankFile, published: Published | None, folder: Path) -> dict[str, str]:
+    """Draw ranks, and their agreement with published ones, into a folder of a bundle.
+
+    Returns
+    -------
+    dict of str to str
+        Path in the bundle, and caption, of each picture.
+    """
+    (folder / PICTURES).mkdir()
+    drawn = draw(ranks, folder / PICTURES)
+    if published is not None:
+        found = agreed(ranks, published)
+        drawn |= draw_agreement(
+            ranks, published.ranks, published.name, found.classes, folder / PICTURES
         )
-    name = ranks.identity.name
-    if name in listed():
-        lines.append(_with_published(ranks, name, tell))
-    return lines or ["There is nothing to compare these ranks with."]
+    return {f"{PICTURES}/{file}": caption for file, caption in drawn.items()}
 
 
-def _with_published(ranks: RankFile, name: str, tell: Tell) -> str:
-    try:
-        published = fetch(name, tell=tell)
-        other = rankfile.read(published.path)
-    except DatacurateError as error:
-        tell(f"not compared with the published ranks {name}: {error.what}")
-        return f"With the published ranks {name}: not compared."
-    if not relate(other.identity, ranks.identity).usable:
-        return f"With the published ranks {name}: not of the same images in the same order."
-    if other.content_sha256 == ranks.content_sha256:
-        return f"These are the published ranks {name}."
-    both: tuple[Ranking, Ranking] = (ranks.ranking(), other.ranking())
-    found = agreement(*both)
-    return (
-        f"With the published ranks {name} ({published.origin}), over {found.examples:,} examples: "
-        f"Spearman {found.spearman:.3f}, intersection over union of the most problematic fifth "
-        f"{found.iou:.3f}."
-    )
+def write_sums(folder: Path, files: Iterable[str]) -> None:
+    """Write the hashes of a bundle's files, as ``sha256sum --check`` reads them."""
+    sums = "".join(f"{sha256_file(folder / file)}  {file}\n" for file in sorted(files))
+    write_text(folder / SUMS, sums)

@@ -31,11 +31,12 @@ _MOST_CLASSES = 10
 
 def card(
     ranks: RankFile,
-    repository: str,
+    repository: str | None,
     name: str,
     *,
     pictures: Mapping[str, str],
     agreement: Sequence[str],
+    lists: Mapping[str, str] | None = None,
     licence: str | None = None,
 ) -> str:
     """Return the text of the card: YAML for the Hub, then Markdown for people.
@@ -44,14 +45,16 @@ def card(
     ----------
     ranks : RankFile
         As read from the file that is published.
-    repository : str
-        ``owner/name``.
+    repository : str or None
+        ``owner/name``; None for ranks that ship with the package.
     name : str
         The file is ``NAME.ranks.h5``.
     pictures : mapping of str to str
         Path and caption of each.
     agreement : sequence of str
         What is known of it, in sentences.
+    lists : mapping of str to str, optional
+        Path and meaning of the index lists that lie beside the ranks.
     licence : str, optional
         An identifier of the Hub's, such as ``"cc-by-4.0"``.
     """
@@ -89,6 +92,7 @@ def card(
         classes=_classes(ranks),
         top=f"{TOP:.0%}",
         agreement=agreement,
+        lists=list((lists or {}).items()),
         pictures=list(pictures.items()),
         citation=CITATION,
         content_sha256=ranks.content_sha256,

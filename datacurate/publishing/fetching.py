@@ -23,6 +23,7 @@ from datacurate.files import hub, rankfile
 from datacurate.files.artifacts import artifacts_directory
 from datacurate.files.download import download
 from datacurate.files.importers.upstream import read_upstream
+from datacurate.files.rankfile import RankFile
 from datacurate.files.registry import (
     Entry,
     Source,
@@ -104,6 +105,30 @@ def fetch(name: str, *, tell: Tell | None = None, or_stand_in: bool = False) -> 
             f"for them: {other.summary}"
         )
         return Fetched(other.name, found.path, found.origin, found.content_sha256, (note,))
+
+
+def from_copy(name: str, raw: Path) -> tuple[RankFile, str]:
+    """Return registered ranks, and their origin, from a copy of the authors' array; no network.
+
+    Raises
+    ------
+    UnknownNameError
+        If the registry has no such name.
+    FileError
+        If the copy is not the file that the registry pins.
+    """
+    entries = load()
+    if name not in entries:
+        raise UnknownNameError("published ranks", name, entries)
+    got = sha256_file(raw) if raw.is_file() else "no such file"
+    for source in entries[name].sources:
+        if source.kind == "upstream" and source.sha256 == got:
+            return _from_array(entries[name], source, raw), source.address
+    raise FileError(
+        f"{raw} is not the file of the published ranks {name}",
+        expected=" or ".join(f"sha256 {each.sha256}" for each in entries[name].sources),
+        got=f"sha256 {got}" if raw.is_file() else got,
+    )
 
 
 def fetch_from(
@@ -241,6 +266,11 @@ def _upstream(entry: Entry, source: Source, say: Tell) -> Path:
                 hint="unset HF_HUB_OFFLINE",
             )
         download(source.url, raw, f"sha256:{source.sha256}", size=source.size, tell=say)
+    rankfile.write(imported, _from_array(entry, source, raw), force=True)
+    return imported
+
+
+def _from_array(entry: Entry, source: Source, raw: Path) -> RankFile:
     about = {
         "summary": entry.summary,
         "url": entry.origin,
@@ -249,9 +279,7 @@ def _upstream(entry: Entry, source: Source, say: Tell) -> Path:
         "recipe": entry.recipe,
         "runs": entry.runs,
     }
-    ranks = read_upstream(raw, official_identity(entry.dataset, entry.split), about)
-    rankfile.write(imported, ranks, force=True)
-    return imported
+    return read_upstream(raw, official_identity(entry.dataset, entry.split), about)
 
 
 _GET: Mapping[str, Callable[[Entry, Source, Tell], Path]] = {

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from datacurate.files.rankfile import RankFile
+from datacurate.ranks.agreement import shared_rows
 from datacurate.ranks.ranking import mean_over_runs
 
 TOP = 0.2
@@ -35,15 +38,49 @@ def draw(ranks: RankFile, folder: Path) -> dict[str, str]:
     if "instability" in ranks.columns:
         name = "instability.png"
         _instability(ranks).savefig(folder / name, dpi=110, metadata={"Software": None})
-        drawn[name] = (
-            f"Learning instability, mean over {ranks.runs} runs, of "
-            f"{int(ranks.profiled.sum()):,} examples"
-        )
+        mean = f", mean over {ranks.runs} runs" if ranks.runs > 1 else ""
+        drawn[name] = f"Learning instability{mean}, of {int(ranks.profiled.sum()):,} examples"
     if ranks.identity.labelled:
         name = "classes.png"
         _classes(ranks).savefig(folder / name, dpi=110, metadata={"Software": None})
         drawn[name] = f"The share of each class among the {TOP:.0%} most problematic examples" + (
             f" ({_MOST_CLASSES} highest)" if ranks.identity.classes > _MOST_CLASSES else ""
+        )
+    return drawn
+
+
+def draw_agreement(
+    ranks: RankFile, published: RankFile, name: str, classes: Mapping[str, float], folder: Path
+) -> dict[str, str]:
+    """Draw how far ranks agree with published ones of the same examples.
+
+    Parameters
+    ----------
+    ranks, published : RankFile
+    name : str
+        Of the published ranks.
+    classes : mapping of str to float
+        Spearman's correlation within each class; may be empty.
+    folder : Path
+        The PNG files go here; it exists.
+
+    Returns
+    -------
+    dict of str to str
+        For each file's name what it shows.
+    """
+    drawn = {"agreement.png": f"Normalised ranks: these and the published {name}, every example"}
+    _both(ranks, published, name).savefig(
+        folder / "agreement.png", dpi=110, metadata={"Software": None}
+    )
+    if classes:
+        lowest = dict(sorted(classes.items(), key=lambda item: item[1])[:_MOST_CLASSES])
+        drawn["agreement-by-class.png"] = (
+            f"Spearman's correlation with the published {name} within each class"
+            + (f" ({_MOST_CLASSES} lowest)" if len(classes) > _MOST_CLASSES else "")
+        )
+        _bars([*lowest][::-1], [*lowest.values()][::-1], "Spearman within the class").savefig(
+            folder / "agreement-by-class.png", dpi=110, metadata={"Software": None}
         )
     return drawn
 
@@ -75,12 +112,48 @@ def _instability(ranks: RankFile) -> Figure:
 
 def _classes(ranks: RankFile) -> Figure:
     rows = top_shares(ranks)[:_MOST_CLASSES][::-1]
-    figure = Figure(figsize=(6, 1 + 0.25 * len(rows)), layout="constrained")
-    axes = figure.subplots()
-    # A name may hold dollar signs, which would be read as mathematics.
-    names = [name.replace("$", r"\$") for name, _, _ in rows]
-    axes.barh(range(len(rows)), [100 * top / size for _, size, top in rows], color="#b5533c")
-    axes.set_yticks(range(len(rows)), names)
-    axes.axvline(100 * TOP, color="black", linewidth=0.8)
-    axes.set_xlabel(f"% of the class among the {TOP:.0%} most problematic")
+    figure = _bars(
+        [name for name, _, _ in rows],
+        [100 * top / size for _, size, top in rows],
+        f"% of the class among the {TOP:.0%} most problematic",
+    )
+    figure.axes[0].axvline(100 * TOP, color="black", linewidth=0.8)
     return figure
+
+
+def _bars(names: Sequence[str], values: Sequence[float], label: str) -> Figure:
+    figure = Figure(figsize=(6, 1 + 0.25 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    axes.barh(range(len(names)), values, color="#b5533c")
+    axes.set_yticks(range(len(names)), [_literal(name) for name in names])
+    axes.set_xlabel(label)
+    return figure
+
+
+def _both(ranks: RankFile, published: RankFile, name: str) -> Figure:
+    rows = shared_rows(ranks.ranking(), published.ranking(), None)
+    figure = Figure(figsize=(5, 4.2), layout="constrained")
+    axes = figure.subplots()
+    drawn = axes.hexbin(
+        _normalised(published, rows),
+        _normalised(ranks, rows),
+        gridsize=_BINS,
+        extent=(0, 1, 0, 1),
+        cmap="viridis",
+        mincnt=1,
+    )
+    figure.colorbar(drawn, label="examples")
+    axes.set_xlabel(f"published {_literal(name)} (1: most problematic)")
+    axes.set_ylabel("these ranks")
+    return figure
+
+
+def _normalised(ranks: RankFile, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+    """Return the places of some examples in the total order, from 0 to 1."""
+    last = max(int(ranks.profiled.sum()) - 1, 1)
+    return np.asarray(ranks.columns["position"][rows] / last, dtype=np.float64)
+
+
+def _literal(name: str) -> str:
+    """Return a name that may hold dollar signs, which would be read as mathematics."""
+    return name.replace("$", r"\$")
