@@ -346,5 +346,51 @@ def test_what_stands_in_is_said_and_recorded(
     index = indexfile.read(Path("idx.npy"))
     assert "cifar10-proxy stand in" in index.warnings[0]
     assert index.source["file"].startswith("cifar10-proxy (bundled")
+    statement = json.loads(Path("idx.npy.json").read_text())
+    (said,) = (line for line in statement["warnings"] if "stand in" in line)
+    assert said.startswith("the published ranks cifar10 could not be had (")
+    assert said.endswith("cifar10-proxy stand in for them: the ranks cifar10-proxy")
+    assert statement["source"]["content_sha256"] == load()["cifar10-proxy"].content_sha256
     # Asked for by name alone, nothing else is given out under it.
     assert run("fetch", "cifar10")[0] == 1
+
+
+def test_nothing_stands_in_for_what_can_be_had(
+    registry: Registry,
+    upstream: Path,
+    server: Server,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registry.bundled("cifar10-proxy", stands_in_for="cifar10")
+    with monkeypatch.context() as told:
+        told.setattr(constants, "HF_HUB_OFFLINE", True)
+        assert run("prune", "--keep", "48")[0] == 0
+        assert indexfile.read(Path("idx.npy")).source["file"].startswith("cifar10-proxy (bundled")
+        assert server.requests == []
+    # With the network back the authors' are used, and from then on without it too.
+    for offline in (False, True):
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+        code, _, err = run("prune", "--keep", "48", "--force")
+        assert code == 0
+        assert "stand in" not in err
+        index = indexfile.read(Path("idx.npy"))
+        assert index.source["content_sha256"] == load()["cifar10"].content_sha256
+        assert index.kept.tolist() == np.flatnonzero(np.load(upstream) * N < 47.5).tolist()
+        assert not any("stand in" in line for line in index.warnings)
+    assert server.requests == ["/prob_rank.npy"]
+
+
+def test_what_ships_is_listed_and_needs_no_network(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    code, out, _ = run("fetch", "--json")
+    assert code == 0
+    (digits,) = (entry for entry in json.loads(out) if entry["name"] == "digits")
+    assert digits["examples"] == N
+    assert digits["agreement"] is None
+    assert run("prune", "digits", "--keep", "1000", "--balanced")[0] == 0
+    index = indexfile.read(Path("idx.npy"))
+    assert [row["after"] for row in index.classes] == [100] * 10
+    assert index.source["content_sha256"] == digits["content_sha256"]
