@@ -35,7 +35,10 @@ def test_the_wheel_holds_the_package_and_the_artifacts(wheel: Path) -> None:
         if path.is_file() and not path.name.startswith(".")
     }
     assert artifacts <= set(names)
-    assert not [name for name in names if name.startswith(("tests", "shared", "artifacts"))]
+    for file in ("registry.toml", "digits/digits.ranks.h5", "digits/README.md"):
+        assert f"datacurate/_artifacts/{file}" in artifacts
+    others = ("tests", "shared", "artifacts", "tools")
+    assert not [name for name in names if name.startswith(others)]
 
 
 def test_the_wheel_gives_the_command(wheel: Path, tmp_path: Path) -> None:
@@ -57,6 +60,19 @@ def test_the_wheel_gives_the_command(wheel: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "digits.ranks.h5").exists()
+    # The ranks that ship are those of the wheel.
+    code = (
+        "import sys; from datacurate.files.artifacts import artifacts_directory\n"
+        "assert artifacts_directory().is_relative_to(sys.prefix)\n"
+        "from datacurate.cli import main; sys.argv = ['datacurate', 'fetch', 'digits', '--out',"
+        " 'shipped.ranks.h5']; main()"
+    )
+    done = subprocess.run(
+        [python, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    shipped = ROOT / "artifacts" / "digits" / "digits.ranks.h5"
+    assert (tmp_path / "shipped.ranks.h5").read_bytes() == shipped.read_bytes()
 
 
 @pytest.mark.parametrize(
