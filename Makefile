@@ -1,6 +1,7 @@
 # make demo   sets everything up, then profiles, prunes and verifies on a small real data set
 # make test   sets everything up, then runs the tests
 # make check  format, lint, types, layering
+# make bench  training steps and an epoch, beside the same written plainly (minutes; let it be alone)
 # make artifacts        profiles and writes the ranks that ship with the package; hours
 # make check-artifacts  recomputes what can be recomputed of them; UPSTREAM=prob_rank.npy adds the
 #                       agreement with the authors' ranks
@@ -8,7 +9,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check artifacts check-artifacts setup clean
+.PHONY: demo test check bench artifacts check-artifacts setup clean
 
 setup: $(VENV)/.installed
 
@@ -37,6 +38,10 @@ artifacts: setup
 
 check-artifacts: setup
 	$(BIN)/python tools/artifacts.py check $(if $(UPSTREAM),--upstream $(UPSTREAM))
+
+bench: setup
+	$(BIN)/python tests/bench/bench_step.py
+	$(BIN)/python tests/bench/bench_epoch.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -55,6 +55,7 @@ def test_every_field_but_the_summary_changes_the_hash() -> None:
         "training.selection.attack.start": "uniform",
         "execution.device": "cuda",
         "execution.dtype": "float32",
+        "execution.kernels": "compiled",
     }
     for key in keys(recipe):
         value = other.get(key, "0.05" if key.split(".")[-1] in _FRACTIONS else "5")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Measure = Literal["clean_probability", "minimum_perturbation"]
+Measure = Literal["clean_probability", "minimum_perturbation", "el2n"]
 MethodName = Literal["pgd-at", "trades", "mart", "gairat", "fgsm-rs", "n-fgsm", "standard"]
 Start = Literal["uniform", "zero", "gaussian"]
 
@@ -186,11 +186,14 @@ class Execution:
         ``"float32"``, or ``"bfloat16"`` autocast.
     threads : int
         CPU threads of a training; 0 takes all cores.
+    kernels : str
+        ``"compiled"`` takes full batches through graphs that are compiled once; ``"eager"`` none.
     """
 
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     threads: int = ranged(0, least=0)
+    kernels: Literal["auto", "eager", "compiled"] = "auto"
 
 
 @dataclass(frozen=True)
@@ -206,9 +209,12 @@ class ProfileRecipe:
         counts.
     measures : tuple of str
         What is measured of every training example at the robust-best checkpoint of each run:
-        ``"clean_probability"`` (S1, B.1) and ``"minimum_perturbation"`` (S1, B.2).
+        ``"clean_probability"`` (S1, B.1) and ``"minimum_perturbation"`` (S1, B.2). And, of standard
+        training, early in it: ``"el2n"`` (https://arxiv.org/abs/2107.07075).
     perturbation_cap : int
         The largest perturbation tried, in 1/255.
+    el2n_epoch : int
+        After how many epochs EL2N is measured; of a shorter training after the last.
     """
 
     name: str
@@ -218,6 +224,7 @@ class ProfileRecipe:
     aggregate: Literal["mean-rank", "pooled"] = "mean-rank"
     measures: tuple[Measure, ...] = ("clean_probability", "minimum_perturbation")
     perturbation_cap: int = ranged(32, least=1, most=254)
+    el2n_epoch: int = ranged(20, least=1)
     training: Training = Training()
     execution: Execution = Execution()
 
@@ -238,8 +245,11 @@ class VerifyRecipe:
         the first arm, against each of the others.
     equal_sizes : bool
         Refuse arms, other than all, that are not trained on equally many examples.
+    standard : bool
+        Train each arm also in the standard way, for the cross-generalisation gap (S0, figure 13).
     suite : str
-        ``"custom"`` is APGD-CE then APGD-T, ``"standard"`` is all of AutoAttack.
+        ``"custom"`` is APGD-CE then APGD-T, ``"standard"`` all of AutoAttack; any other of
+        `datacurate.attacks.suites.plan` gives an upper bound of what these leave.
     radius : float
         Of the evaluation, in 1/255.
     examples : int
@@ -258,7 +268,8 @@ class VerifyRecipe:
     arms: tuple[str, ...] = ("all", "kept", "random")
     compare: tuple[str, ...] = ()
     equal_sizes: bool = False
-    suite: Literal["custom", "standard"] = "custom"
+    standard: bool = False
+    suite: str = "custom"
     radius: float = ranged(8.0, above=0, most=255)
     examples: int = ranged(1000, least=0)
     select: Literal["held-out", "test"] = "held-out"

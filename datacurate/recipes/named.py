@@ -40,8 +40,9 @@ _DEMO = replace(
     augmentation=Augmentation(padding=1, flip=False),
     selection=Selection(examples=200, every=3),
 )
-# Batches this small gain nothing from a second thread, and lose much on a busy machine.
-_ONE_THREAD = Execution(threads=1)
+# Batches this small gain nothing from a second thread, and lose much on a busy machine; trainings
+# this short do not pay for compiling.
+_SHORT = Execution(threads=1, kernels="eager")
 _PAPER = Training()
 _PAPER_WRN = replace(
     _PAPER,
@@ -84,7 +85,7 @@ PROFILE_RECIPES: Mapping[str, ProfileRecipe] = {
             runs=2,
             measures=_CHEAP,
             training=_SMOKE,
-            execution=_ONE_THREAD,
+            execution=_SHORT,
         ),
         ProfileRecipe(
             "demo",
@@ -92,7 +93,7 @@ PROFILE_RECIPES: Mapping[str, ProfileRecipe] = {
             runs=3,
             measures=_CHEAP,
             training=_DEMO,
-            execution=_ONE_THREAD,
+            execution=_SHORT,
         ),
     )
 }
@@ -136,7 +137,7 @@ VERIFY_RECIPES: Mapping[str, VerifyRecipe] = {
             seeds=1,
             examples=64,
             training=_SMOKE,
-            execution=_ONE_THREAD,
+            execution=_SHORT,
         ),
         VerifyRecipe(
             "demo",
@@ -144,7 +145,7 @@ VERIFY_RECIPES: Mapping[str, VerifyRecipe] = {
             seeds=1,
             examples=100,
             training=_DEMO,
-            execution=_ONE_THREAD,
+            execution=_SHORT,
         ),
     )
 }

@@ -7,21 +7,28 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import cast
 
 import torch
+from torch import nn
 
-from datacurate.errors import UsageError
+from datacurate.errors import TrainingError, UsageError
 from datacurate.files.provenance import cores
 from datacurate.recipes import Execution
 
+_GRAPHS = 64  # of one network class in one process, all shapes and modes together
 
-def resolve(execution: Execution) -> Execution:
+
+def resolve(execution: Execution, at_once: int = 1) -> Execution:
     """Return an execution with every ``"auto"`` decided for this machine.
 
     bfloat16 is taken where the processor multiplies it in hardware, else float32; float16 never,
-    for CPUs have no fast kernels for it.
+    for CPUs have no fast kernels for it. Threads left open are all cores, shared by as many
+    trainings as run `at_once`. Kernels left open are eager: for what trainings are long enough to
+    compile, see `datacurate.training.kernels.decide`.
 
     Raises
     ------
@@ -35,7 +42,19 @@ def resolve(execution: Execution) -> Execution:
     dtype = execution.dtype
     if dtype == "auto":
         dtype = "bfloat16" if _multiplies_bfloat16(device) else "float32"
-    return replace(execution, device=device, dtype=dtype, threads=execution.threads or cores())
+    threads = execution.threads or max(1, cores() // at_once)
+    kernels = "eager" if execution.kernels == "auto" else execution.kernels
+    return replace(execution, device=device, dtype=dtype, threads=threads, kernels=kernels)
+
+
+def of_member(execution: Execution, run: int) -> Execution:
+    """Return the execution of one run of several: on CUDA without a number, a GPU in turn.
+
+    It depends on the run alone, not on which runs go on beside it.
+    """
+    if execution.device != "cuda" or torch.cuda.device_count() < 2:
+        return execution
+    return replace(execution, device=f"cuda:{run % torch.cuda.device_count()}")
 
 
 def default_device() -> str:
@@ -48,7 +67,7 @@ def describe(execution: Execution) -> str:
     name = "CPU"
     if execution.device.startswith("cuda"):
         name = torch.cuda.get_device_name(execution.device)
-    return f"{name}, {execution.dtype}, {execution.threads} threads"
+    return f"{name}, {execution.dtype}, {execution.kernels}, {execution.threads} threads"
 
 
 @contextlib.contextmanager
@@ -66,17 +85,93 @@ def deterministic(execution: Execution) -> Iterator[torch.device]:
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
     try:
-        yield torch.device(execution.device)
+        with _every_graph_compiled(execution):
+            yield torch.device(execution.device)
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(was)
         torch.backends.cudnn.benchmark = benchmark
 
 
+@contextlib.contextmanager
+def memory_said(execution: Execution, batch_size: int) -> Iterator[None]:
+    """Say of a block that runs out of memory which batch size to try.
+
+    Raises
+    ------
+    TrainingError
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        # torch has an error of its own for accelerators; on the CPU only the message tells.
+        if isinstance(error, RuntimeError) and not (
+            isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+        ):
+            raise
+        raise TrainingError(
+            f"{execution.device} ran out of memory at batch size {batch_size}",
+            hint=f"--set batch_size={max(2, batch_size // 2)}",
+        ) from error
+
+
 def autocast(execution: Execution) -> torch.autocast:
     """Return the context in which the network's convolutions run in the recipe's type."""
     kind = torch.device(execution.device).type
     return torch.autocast(kind, torch.bfloat16, enabled=execution.dtype == "bfloat16")
+
+
+def compiled(net: nn.Module, execution: Execution) -> nn.Module:
+    """Return a module that shares a network's weights and modes and computes in compiled graphs.
+
+    There is a graph for each shape of input and each of: training, attack (eval mode, frozen
+    parameters), no gradient at all. Networks of one kind share them, whatever their weights. Full
+    graphs only: what cannot be compiled raises one of `compile_errors`.
+    """
+    # The generated code is for one number of threads, which decides the order of its sums.
+    options = {"cpp.threads": execution.threads}
+    return cast(
+        nn.Module,
+        torch.compile(net, dynamic=False, fullgraph=True, options=options),  # type: ignore[arg-type]
+    )
+
+
+def compile_errors() -> tuple[type[Exception], ...]:
+    """Return what is raised where a graph cannot be made."""
+    if "torch._dynamo" not in sys.modules:  # it takes seconds to import, and nothing was compiled
+        return ()
+    from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
+    from torch._inductor.exc import CppCompileError, InvalidCxxCompiler
+
+    return (TorchDynamoException, FailOnRecompileLimitHit, CppCompileError, InvalidCxxCompiler)
+
+
+def compiler_missing(device: str) -> str | None:
+    """Return why nothing can be compiled for a device, or None if there is a compiler."""
+    if device.startswith("cuda"):
+        from torch.utils._triton import has_triton
+
+        return None if has_triton() else "there is no Triton here"
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        return "there is no working C++ compiler here"
+    return None
+
+
+@contextlib.contextmanager
+def _every_graph_compiled(execution: Execution) -> Iterator[None]:
+    """Keep a graph too many from being run without being compiled, which would change the bits."""
+    if execution.kernels != "compiled":
+        yield
+        return
+    import torch._dynamo.config as config
+
+    with config.patch(recompile_limit=_GRAPHS, fail_on_recompile_limit_hit=True):
+        yield
 
 
 def _check_device(device: str) -> None:

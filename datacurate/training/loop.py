@@ -21,12 +21,12 @@ import torch
 from torch import Tensor, nn
 
 from datacurate.data.batches import augmented, epoch_order
-from datacurate.errors import TrainingError
+from datacurate.errors import CheckpointError, TrainingError
 from datacurate.fingerprints import seed64
 from datacurate.ranks.scores import RunRecord
 from datacurate.recipes import Execution, Training
+from datacurate.training import devices
 from datacurate.training.checkpoints import load_tensors, save_tensors
-from datacurate.training.devices import autocast, deterministic
 from datacurate.training.examples import TrainingData, initial_network
 from datacurate.training.history import EpochReport
 from datacurate.training.methods import method
@@ -35,6 +35,22 @@ from datacurate.training.schedule import learning_rate
 from datacurate.training.selection import selection_accuracy
 
 Weights = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Something to compute of the network in the course of a training.
+
+    Attributes
+    ----------
+    epoch : int
+        After which epoch, 1-based.
+    compute : callable
+        Takes the network and leaves it as it was; what it returns is kept with the state.
+    """
+
+    epoch: int
+    compute: Callable[[nn.Module], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -51,6 +67,8 @@ class Fit:
     best_epoch : int
         1-based.
     history : list of EpochReport
+    probed : dict of str to Tensor
+        What the probe gave, if there was one.
     """
 
     record: RunRecord
@@ -58,6 +76,7 @@ class Fit:
     last: Weights
     best_epoch: int
     history: list[EpochReport]
+    probed: dict[str, Tensor]
 
     def at(self, epoch: int) -> EpochReport:
         """Return the report of an epoch, 1-based."""
@@ -71,6 +90,7 @@ def fit(
     seed: int,
     state: Path,
     on_epoch: Callable[[list[EpochReport]], None] | None = None,
+    probe: Probe | None = None,
 ) -> Fit:
     """Train a network, or go on where an earlier call with the same arguments stopped.
 
@@ -87,41 +107,80 @@ def fit(
         The file that is written after every epoch and read at the start if it exists.
     on_epoch : callable, optional
         Called with the history so far after each epoch is saved.
+    probe : Probe, optional
 
     Raises
     ------
     TrainingError
         If the loss is not finite or memory runs out; the last good state stays.
     """
-    with deterministic(execution) as device:
-        run = _Run(training, execution, data, seed, device)
+    with devices.deterministic(execution) as device:
+        run = Run(training, execution, data, seed, device)
         if state.exists():
-            run.load_state_dict(load_tensors(state))
+            try:
+                run.load_state_dict(load_tensors(state))
+            except (KeyError, TypeError, ValueError, RuntimeError) as error:
+                raise CheckpointError(
+                    f"the state in {state} does not fit this training",
+                    got=str(error).splitlines()[0][:200],
+                    hint="begin anew with --force",
+                ) from error
         for epoch in range(len(run.history), training.epochs):
-            run.train_epoch(epoch)
+            with devices.memory_said(execution, training.optimizer.batch_size):
+                run.train_epoch(epoch)
+                if probe is not None and probe.epoch == epoch + 1:
+                    run.probed = probe.compute(run.net)
             save_tensors(state, run.state_dict())
             if on_epoch is not None:
                 on_epoch(list(run.history))
         return run.finished()
 
 
-def seconds_per_epoch(
-    training: Training, execution: Execution, data: TrainingData, steps: int = 4
-) -> float:
-    """Return an estimate of the time an epoch takes here, from a few steps that are thrown away."""
-    with deterministic(execution) as device:
-        run = _Run(training, execution, data, 0, device)
+@dataclass(frozen=True)
+class Pace:
+    """How fast trainings go here.
+
+    Attributes
+    ----------
+    setup_seconds : float
+        Before the first step is done: compiling, where kernels are compiled. Paid once by each
+        process.
+    epoch_seconds : float
+        Of every epoch.
+    """
+
+    setup_seconds: float
+    epoch_seconds: float
+
+
+def pace(training: Training, execution: Execution, data: TrainingData, steps: int = 4) -> Pace:
+    """Return an estimate of the pace of a training, from a few steps that are thrown away.
+
+    What is compiled for them serves the trainings that follow in this process.
+    """
+    with (
+        devices.memory_said(execution, training.optimizer.batch_size),
+        devices.deterministic(execution) as device,
+    ):
+        began = time.perf_counter()
+        run = Run(training, execution, data, 0, device)
         size = min(training.optimizer.batch_size, len(data.rows))
         order = np.arange(size)
-        run.train_batch(order, 0, 0)  # the first step pays for set-up
+        run.train_batch(order, 0, 0)
         started = time.perf_counter()
         for step in range(1, steps + 1):
             run.train_batch(order, 0, step)
+        a_step = (time.perf_counter() - started) / steps
         # Measured on small nets, evaluating and saving adds about a tenth.
-        return 1.1 * (time.perf_counter() - started) / (steps * size) * len(data.rows)
+        return Pace(max(0.0, started - began - a_step), 1.1 * a_step / size * len(data.rows))
 
 
-class _Run:
+def seconds_per_epoch(training: Training, execution: Execution, data: TrainingData) -> float:
+    """Return an estimate of the time that an epoch takes here; see `pace`."""
+    return pace(training, execution, data).epoch_seconds
+
+
+class Run:
     """The state of one training."""
 
     def __init__(
@@ -135,6 +194,9 @@ class _Run:
         self.training, self.execution, self.data, self.seed = training, execution, data, seed
         self.step = method(training.method)
         self.net = initial_network(training, data, seed).to(device)
+        # Graphs are for one shape: full batches go through them, a last short one does not.
+        compiled = execution.kernels == "compiled"
+        self.full = devices.compiled(self.net, execution) if compiled else self.net
         optimizer = training.optimizer
         self.optimizer = torch.optim.SGD(
             self.net.parameters(),
@@ -148,9 +210,11 @@ class _Run:
         self.steps_per_epoch = math.ceil(len(data.rows) / optimizer.batch_size)
         self.history: list[EpochReport] = []
         self.best: Weights = {}
+        self.probed: dict[str, Tensor] = {}
         self.best_epoch = 0
 
     def train_epoch(self, epoch: int) -> None:
+        """Visit every example once, and evaluate where that is due."""
         started = time.perf_counter()
         before = self.history[-1].seconds if self.history else 0.0
         size = self.training.optimizer.batch_size
@@ -201,16 +265,18 @@ class _Run:
             # A last batch of one has no batch statistics; its running ones serve.
             if len(rows) == 1:
                 self.net.eval()
-            with autocast(self.execution):
-                loss, recorded = self.step(self.net, x, y, training, generator)
+            net = self.full if len(rows) == training.optimizer.batch_size else self.net
+            with devices.autocast(self.execution):
+                loss, recorded = self.step(net, x, y, training, generator)
             self.optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             self.optimizer.step()
-        except torch.OutOfMemoryError as error:
-            size = training.optimizer.batch_size
+        except devices.compile_errors() as error:
             raise TrainingError(
-                f"{self.execution.device} ran out of memory at batch size {size}",
-                hint=f"--set batch_size={max(2, size // 2)}",
+                "the kernels with which this training is to run cannot be compiled here",
+                got=" ".join(str(error).split())[:300],
+                hint="go on with it where it was begun, or begin anew with "
+                "--force --set execution.kernels=eager",
             ) from error
         return self.record.add(places, epoch, recorded, y), float(loss.detach())
 
@@ -230,11 +296,18 @@ class _Run:
         return clean, robust
 
     def finished(self) -> Fit:
+        """Return what the training leaves."""
         return Fit(
-            self.record.finished(), self.best, _on_cpu(self.net), self.best_epoch, self.history
+            self.record.finished(),
+            self.best,
+            _on_cpu(self.net),
+            self.best_epoch,
+            self.history,
+            self.probed,
         )
 
     def state_dict(self) -> dict[str, Any]:
+        """Return everything that the next epoch depends on."""
         return {
             "net": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -242,14 +315,17 @@ class _Run:
             "best": self.best,
             "best_epoch": self.best_epoch,
             "history": [dict(vars(report)) for report in self.history],
+            "probed": self.probed,
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Go on from a saved state."""
         self.net.load_state_dict(saved["net"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.record.load_state_dict(saved["record"])
         self.best, self.best_epoch = saved["best"], saved["best_epoch"]
         self.history = [EpochReport(**values) for values in saved["history"]]
+        self.probed = saved["probed"]
 
 
 def _on_cpu(net: nn.Module) -> Weights:

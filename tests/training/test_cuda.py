@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from datacurate.recipes import Execution, Training
-from datacurate.training import devices
+from datacurate.training import devices, kernels
 from datacurate.training.examples import TrainingData
 from datacurate.training.loop import fit
 
@@ -30,3 +30,16 @@ def test_the_same_seed_gives_the_same_bits_and_learns(
     b = fit(longer, execution, digits, 3, tmp_path / "b.pt")
     assert np.array_equal(a.record.probability, b.record.probability)
     assert a.history[-1].train_robust > 2 * a.history[0].train_robust
+
+
+def test_compiled_kernels_agree_and_repeat_to_the_bit(
+    training: Training, digits: TrainingData, tmp_path: Path
+) -> None:
+    asked = Execution(dtype="float32", kernels="compiled")
+    found = kernels.decide(asked, training, digits)
+    assert found.execution.kernels == "compiled", found.notes
+    a = fit(training, found.execution, digits, 3, tmp_path / "a.pt")
+    b = fit(training, found.execution, digits, 3, tmp_path / "b.pt")
+    assert np.array_equal(a.record.probability, b.record.probability)
+    # How Triton's kernels are tuned may differ from run to run, so nobody gets them unasked.
+    assert kernels.decide(Execution(), training, digits, runs=5000).execution.kernels == "eager"

@@ -1,0 +1,181 @@
+"""Kernels tried on a real batch, beside eager float32 from the same weights.
+
+Single releases of torch have had kernels that were wrong or ten times slower, so neither compiled
+graphs nor low precision are believed: logits, losses and gradients are compared.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from datacurate.attacks.frozen import frozen
+from datacurate.attacks.pgd import summed_cross_entropy
+from datacurate.data.batches import augmented
+from datacurate.recipes import Execution, Training
+from datacurate.training import devices
+from datacurate.training.examples import TrainingData, initial_network
+
+_ERROR = {"float32": 1e-3, "bfloat16": 0.1}
+_COSINE = {"float32": 0.999, "bfloat16": 0.9}
+_SIGNS = {"float32": 0.99, "bfloat16": 0.8}
+_TIMED = 3
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Kernels on one batch, beside eager float32 from the same weights.
+
+    Attributes
+    ----------
+    dtype, kernels : str
+    first_seconds : float
+        Of the first pass, compiling included.
+    step_seconds : float
+        Of a training step: the attack's passes and the training pass, the best of three.
+    logits_error : float
+        ‖logits − reference‖ / ‖reference‖ in eval mode.
+    loss_error : float
+        |loss − reference| / reference in train mode.
+    input_cosine, weight_cosine : float
+        Of the gradients: to the pixels in eval mode, to the weights in train mode.
+    sign_agreement : float
+        Fraction of the pixels whose gradients have the same sign; an attack takes no more.
+    refused : str
+        Why they are not taken; empty if they are.
+    """
+
+    dtype: str
+    kernels: str
+    first_seconds: float = 0.0
+    step_seconds: float = 0.0
+    logits_error: float = 0.0
+    loss_error: float = 0.0
+    input_cosine: float = 1.0
+    sign_agreement: float = 1.0
+    weight_cosine: float = 1.0
+    refused: str = ""
+
+
+@dataclass(frozen=True)
+class Passes:
+    """What an attack's pass and a training pass over a batch give, and the time of a step."""
+
+    logits: Tensor
+    pixels: Tensor
+    loss: float
+    weights: Tensor
+    seconds: float
+
+
+def made(
+    candidate: Execution,
+    training: Training,
+    data: TrainingData,
+    reference: Passes,
+    allowed: float,
+) -> Trial:
+    """Return what kernels did, and whether anything speaks against them.
+
+    Parameters
+    ----------
+    candidate : Execution
+    training : Training
+    data : TrainingData
+    reference : Passes
+        Of eager float32.
+    allowed : float
+        Seconds that a step may take.
+    """
+    dtype, kernels = candidate.dtype, candidate.kernels
+    try:
+        found, first = measured(candidate, training, data)
+    except devices.compile_errors() as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        return Trial(dtype, kernels, refused=f"they cannot be compiled here ({reason})")
+    trial = Trial(
+        dtype,
+        kernels,
+        first_seconds=first,
+        step_seconds=found.seconds,
+        logits_error=_distance(found.logits, reference.logits),
+        loss_error=abs(found.loss - reference.loss) / abs(reference.loss),
+        input_cosine=_cosine(found.pixels, reference.pixels),
+        sign_agreement=float((found.pixels.sign() == reference.pixels.sign()).double().mean()),
+        weight_cosine=_cosine(found.weights, reference.weights),
+    )
+    return replace(trial, refused=_objection(trial, allowed))
+
+
+def _objection(trial: Trial, allowed: float) -> str:
+    """Return why kernels are not to be taken, or nothing."""
+    # Written so that a value that is not a number is an objection too.
+    right = (
+        trial.logits_error <= _ERROR[trial.dtype]
+        and trial.loss_error <= _ERROR[trial.dtype]
+        and trial.input_cosine >= _COSINE[trial.dtype]
+        and trial.weight_cosine >= _COSINE[trial.dtype]
+        and trial.sign_agreement >= _SIGNS[trial.dtype]
+    )
+    if not right:
+        return (
+            f"they are wrong here: beside float32 logits are off by {trial.logits_error:.1%}, the "
+            f"loss by {trial.loss_error:.1%}; cosines of gradients {trial.input_cosine:.3f} "
+            f"(pixels) and {trial.weight_cosine:.3f} (weights), {trial.sign_agreement:.1%} of signs"
+        )
+    if trial.step_seconds > allowed:
+        return f"they are slow here: {trial.step_seconds:.3g} s a step, {allowed:.3g} s are allowed"
+    return ""
+
+
+def measured(execution: Execution, training: Training, data: TrainingData) -> tuple[Passes, float]:
+    """Return what kernels make of the first batch, and the seconds of the first time."""
+    with devices.deterministic(execution) as device:
+        net = initial_network(training, data, seed=0).to(device)
+        model = devices.compiled(net, execution) if execution.kernels == "compiled" else net
+        rows = data.rows[: training.optimizer.batch_size]
+        images = torch.from_numpy(data.images[rows]).to(device)
+        x = augmented(images, np.arange(len(rows)), training.augmentation, 0, 0)
+        y = torch.from_numpy(data.labels[rows]).to(device)
+        started = time.perf_counter()
+        _pass(model, x, y, execution, training.attack.steps)
+        first = time.perf_counter() - started
+        # Running statistics have moved in the first pass: nothing in train mode depends on them,
+        # and the attack's pass is compared after as many passes in each.
+        again = [_pass(model, x, y, execution, training.attack.steps) for _ in range(_TIMED)]
+        return replace(again[0], seconds=min(passes.seconds for passes in again)), first
+
+
+def _pass(
+    model: nn.Module, x: Tensor, y: Tensor, execution: Execution, attack_steps: int
+) -> Passes:
+    """Make one attack pass and one training pass; no weight is changed."""
+    started = time.perf_counter()
+    x = x.detach().requires_grad_()
+    with devices.autocast(execution), frozen(model), torch.enable_grad():
+        logits = model(x)
+        (pixels,) = torch.autograd.grad(summed_cross_entropy(logits, y), x)
+        pixels = pixels.cpu()
+    attacked = time.perf_counter()
+    model.train()
+    with devices.autocast(execution):
+        loss = functional.cross_entropy(model(x.detach()).float(), y)
+    weights = torch.autograd.grad(loss, list(model.parameters()))
+    flat = torch.cat([weight.flatten() for weight in weights]).cpu()
+    seconds = attack_steps * (attacked - started) + time.perf_counter() - attacked
+    return Passes(logits.detach().float().cpu(), pixels, float(loss.detach()), flat, seconds)
+
+
+def _distance(found: Tensor, reference: Tensor) -> float:
+    return float((found - reference).norm() / reference.norm())
+
+
+def _cosine(found: Tensor, reference: Tensor) -> float:
+    return float(
+        functional.cosine_similarity(found.double().flatten(), reference.double().flatten(), dim=0)
+    )
