@@ -7,14 +7,16 @@ the ranks over the runs.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from datacurate.data import DataSet
-from datacurate.errors import FileError, OutputExistsError
+from datacurate.errors import FileError, OutputExistsError, UsageError
 from datacurate.files import provenance, rankfile
 from datacurate.files.runs import from_runs
 from datacurate.nets import check_name
@@ -26,14 +28,17 @@ from datacurate.recipes import (
     Training,
     as_dict,
 )
-from datacurate.training import devices
+from datacurate.training import devices, kernels
 from datacurate.training.checkpoints import save_network
-from datacurate.training.claims import claimed, has_claim
+from datacurate.training.claims import claimed, has_claim, resolved_before
+from datacurate.training.estimates import Estimate, estimate
 from datacurate.training.examples import TrainingData
 from datacurate.training.history import EpochReport, catastrophic_overfitting
-from datacurate.training.loop import Fit, fit, seconds_per_epoch
-from datacurate.training.measures import at_best
+from datacurate.training.loop import Fit
+from datacurate.training.measures import settled
+from datacurate.training.members import member, saved_history
 from datacurate.training.methods import check_method
+from datacurate.training.together import in_turn
 
 RANKS_SUFFIX = ".ranks.h5"
 
@@ -47,28 +52,77 @@ class Progress:
     run, runs : int
         `run` is 1-based.
     report : EpochReport
+    done : int
+        Epochs of all runs that are done, in this process or an earlier one.
     """
 
     run: int
     runs: int
     report: EpochReport
+    done: int
 
 
-def resolved(recipe: ProfileRecipe, data: DataSet) -> ProfileRecipe:
+def resolved(recipe: ProfileRecipe, data: DataSet, parallel: int = 1) -> ProfileRecipe:
     """Return a recipe with nothing left to the machine or the data.
+
+    Threads left open are all cores, shared by as many runs as go on at a time.
 
     Raises
     ------
     UnknownNameError
         For a network or a method that does not exist.
+    RecipeError
+        For a measure that the method does not have.
+    UsageError
+        If fewer than one run is to go on at a time.
     """
     check_name(recipe.training.model)
     check_method(recipe.training)
     return replace(
-        recipe,
+        settled(recipe),
         training=for_images(recipe.training, data),
-        execution=devices.resolve(recipe.execution),
+        execution=decided(recipe, data, parallel).execution,
     )
+
+
+def decided(
+    recipe: ProfileRecipe,
+    data: DataSet,
+    parallel: int = 1,
+    tell: Callable[[str], None] | None = None,
+) -> kernels.Decision:
+    """Return where and with which kernels a profile runs; see `datacurate.training.kernels`."""
+    return kernels.decide(
+        recipe.execution,
+        for_images(recipe.training, data),
+        training_data(data),
+        runs=recipe.runs,
+        at_once=at_once(recipe, parallel),
+        tell=tell,
+    )
+
+
+def planned(
+    recipe: ProfileRecipe, data: DataSet, out: Path, *, force: bool = False, parallel: int = 1
+) -> ProfileRecipe:
+    """Return the resolved recipe that `profile` will follow: that of unfinished work, if any."""
+    before = None if force else resolved_before(state_directory(out), ProfileRecipe)
+    return before or resolved(recipe, data, parallel)
+
+
+def at_once(recipe: ProfileRecipe, parallel: int) -> int:
+    """Return how many runs go on at a time where `parallel` are asked for.
+
+    Raises
+    ------
+    UsageError
+        For fewer than one.
+    """
+    if parallel < 1:
+        raise UsageError(
+            "no run can go on at a time", expected="parallel of 1 or more", got=str(parallel)
+        )
+    return min(parallel, recipe.runs)
 
 
 def for_images(training: Training, data: DataSet) -> Training:
@@ -92,14 +146,10 @@ def training_data(data: DataSet) -> TrainingData:
     )
 
 
-def estimated_seconds(recipe: ProfileRecipe, data: DataSet) -> float:
-    """Return an estimate of how long a profile takes on this machine, from a few real steps.
-
-    It is that of the trainings: measuring at their ends takes a few hundredths of a long one.
-    """
-    full = resolved(recipe, data)
-    epoch = seconds_per_epoch(full.training, full.execution, training_data(data))
-    return epoch * full.training.epochs * full.runs
+def estimated(recipe: ProfileRecipe, data: DataSet, parallel: int = 1) -> Estimate:
+    """Return an estimate of how long a profile takes on this machine, from a few real steps."""
+    full = resolved(recipe, data, parallel)
+    return estimate(full, training_data(data), at_once(full, parallel))
 
 
 def profile(
@@ -108,15 +158,17 @@ def profile(
     out: Path,
     *,
     force: bool = False,
+    parallel: int = 1,
     checkpoints: Path | None = None,
     on_epoch: Callable[[Progress], None] | None = None,
 ) -> rankfile.RankFile:
     """Run a recipe's trainings on a data set and write its ranks.
 
-    The file at `out` is valid after every finished run. Killed at any moment, the same call goes
-    on where it stopped and arrives at the same columns. The history of every epoch lies beside
-    the file as ``NAME.history.jsonl``; the state to resume from in ``NAME.state/``, which is
-    removed at the end.
+    The file at `out` is valid after every finished run; its runs are in the order of their seeds,
+    so one that is finished before its predecessor waits for it in the state. Killed at any moment,
+    the same call goes on where it stopped and arrives at the same columns. The history of every
+    epoch lies beside the file as ``NAME.history.jsonl``; the state to resume from in
+    ``NAME.state/``, which is removed at the end.
 
     Parameters
     ----------
@@ -127,6 +179,10 @@ def profile(
         ``NAME.ranks.h5``.
     force : bool
         Replace what is at `out`, and forget the state of an unfinished profile there.
+    parallel : int
+        How many runs go on at a time, each in a process of its own. It changes no column, and the
+        same call may go on with another number; threads that the recipe leaves open are shared by
+        as many runs as the first call asked for.
     checkpoints : Path, optional
         A directory for the robust-best network of every run.
     on_epoch : callable, optional
@@ -145,7 +201,9 @@ def profile(
     StateError
         If there is an unfinished profile of another recipe or other data.
     TrainingError
-        If a training diverges; what was finished before stays.
+        If a training diverges or runs out of memory; what was finished before stays.
+    UsageError
+        For `parallel` below one.
     """
     refuse_existing(out, force=True)
     state = state_directory(out)
@@ -158,8 +216,14 @@ def profile(
         "labels": identity.label_fingerprint,
         "pixels": identity.pixel_fingerprint,
     }
-    with claimed(state, recipe, work, lambda r: resolved(r, data), out, force) as full:
-        return _profile_runs(full, data, out, state, checkpoints, on_epoch)
+    together = at_once(recipe, parallel)
+
+    def begun(asked: ProfileRecipe) -> ProfileRecipe:
+        kernels.keep(decided(asked, data, together), state)
+        return resolved(asked, data, together)
+
+    with claimed(state, recipe, work, begun, out, force) as full:
+        return _profile_runs(full, data, out, state, together, checkpoints, on_epoch)
 
 
 def is_unfinished(out: Path) -> bool:
@@ -199,6 +263,7 @@ def _profile_runs(
     data: DataSet,
     out: Path,
     state: Path,
+    together: int,
     checkpoints: Path | None,
     on_epoch: Callable[[Progress], None] | None,
 ) -> rankfile.RankFile:
@@ -206,61 +271,53 @@ def _profile_runs(
     identity = data.train.identity
     records: list[RunRecord] = []
     runs: list[dict[str, Any]] = []
-    history: list[dict[str, Any]] = []
+    histories = [saved_history(state, run) for run in range(recipe.runs)]
     written: rankfile.RankFile | None = None
-    for run in range(recipe.runs):
 
-        def report(
-            epochs: list[EpochReport], run: int = run, before: tuple[Any, ...] = tuple(history)
-        ) -> None:
-            _write_history(out, [*before, *_lines(run, epochs)])
-            if on_epoch is not None:
-                on_epoch(Progress(run + 1, recipe.runs, epochs[-1]))
+    def report(run: int, history: list[EpochReport]) -> None:
+        histories[run] = history
+        _write_history(out, histories)
+        if on_epoch is not None:
+            done = sum(map(len, histories))
+            on_epoch(Progress(run + 1, recipe.runs, history[-1], done))
 
-        # A finished run is read back from its last epoch's state: there is no second kind of
-        # state for it, and its columns come from the same bits.
-        finished = fit(
-            recipe.training,
-            recipe.execution,
-            trained_on,
-            recipe.seed + run,
-            state / f"run-{run}.pt",
-            report,
-        )
-        history += _lines(run, finished.history)
-        measured = at_best(recipe, finished, trained_on, state / f"run-{run}.measures.pt")
-        records.append(replace(finished.record, measures=measured))
-        runs.append(_summary(recipe.seed + run, finished, recipe.training))
-        if checkpoints is not None:
-            save_network(
-                checkpoints / f"{out.name.removesuffix(RANKS_SUFFIX)}.run{run}.pt",
-                finished.best,
-                recipe.training.model,
-                identity.class_names,
-                identity.shape,
-                {"recipe": as_dict(recipe), "dataset": identity.name, **runs[-1]},
+    with contextlib.closing(in_turn(recipe, trained_on, state, together, report)) as order:
+        for run in order:
+            finished = member(recipe, run, trained_on, state, partial(report, run))
+            records.append(finished.record)
+            runs.append(_summary(recipe, run, finished))
+            if checkpoints is not None:
+                save_network(
+                    checkpoints / f"{out.name.removesuffix(RANKS_SUFFIX)}.run{run}.pt",
+                    finished.best,
+                    recipe.training.model,
+                    identity.class_names,
+                    identity.shape,
+                    {"recipe": as_dict(recipe), "dataset": identity.name, **runs[-1]},
+                )
+            written = from_runs(
+                identity,
+                records,
+                provenance.of_profile(
+                    recipe,
+                    runs,
+                    data.train.stated_source,
+                    {"device": devices.describe(recipe.execution), **kernels.kept(state)},
+                ),
+                data.trainable,
             )
-        written = from_runs(
-            identity,
-            records,
-            provenance.of_profile(
-                recipe,
-                runs,
-                data.train.stated_source,
-                {"device": devices.describe(recipe.execution)},
-            ),
-            data.trainable,
-        )
-        _write_history(out, history)
-        rankfile.write(out, written, force=True)
+            _write_history(out, histories)
+            rankfile.write(out, written, force=True)
     assert written is not None  # a recipe has at least one run
     return written
 
 
-def _summary(seed: int, finished: Fit, training: Training) -> dict[str, Any]:
+def _summary(recipe: ProfileRecipe, run: int, finished: Fit) -> dict[str, Any]:
+    training = recipe.training
     best, last = finished.at(finished.best_epoch), finished.history[-1]
     summary = {
-        "seed": seed,
+        "seed": recipe.seed + run,
+        "device": devices.of_member(recipe.execution, run).device,
         "epochs": len(finished.history),
         "seconds": round(last.seconds, 3),
         "best_epoch": finished.best_epoch,
@@ -277,10 +334,11 @@ def _summary(seed: int, finished: Fit, training: Training) -> dict[str, Any]:
     return summary
 
 
-def _lines(run: int, epochs: list[EpochReport]) -> list[dict[str, Any]]:
-    return [{"run": run, **asdict(epoch)} for epoch in epochs]
-
-
-def _write_history(out: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+def _write_history(out: Path, histories: Sequence[Sequence[EpochReport]]) -> None:
     # Written whole each time: an append that is cut off would leave half a line.
-    write_text(rankfile.history_path(out), "".join(json.dumps(line) + "\n" for line in lines))
+    lines = [
+        json.dumps({"run": run, **asdict(epoch)}) + "\n"
+        for run, history in enumerate(histories)
+        for epoch in history
+    ]
+    write_text(rankfile.history_path(out), "".join(lines))

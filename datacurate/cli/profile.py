@@ -13,6 +13,7 @@ from datacurate.cli.options import Data, Force, Json, RecipeName, Settings
 if TYPE_CHECKING:
     from datacurate.files.rankfile import RankFile
     from datacurate.recipes import ProfileRecipe
+    from datacurate.training.estimates import Estimate
 
 
 def profile(
@@ -42,6 +43,12 @@ def profile(
             metavar="DIR", help="Keep the robust-best network of every run.", show_default=False
         ),
     ] = None,
+    parallel: Annotated[
+        int,
+        typer.Option(
+            metavar="K", help="Runs at a time, each in a process of its own; same columns.", min=1
+        ),
+    ] = 1,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -53,9 +60,10 @@ def profile(
     Example: datacurate profile cifar10 --data ~/data/cifar10 --recipe proxy
     """
     from datacurate import profiling
-    from datacurate.cli.progress import Watch, duration
+    from datacurate.cli.progress import Watch
     from datacurate.data import load
     from datacurate.data.known import standing
+    from datacurate.files.provenance import cores
     from datacurate.outputs import refuse_existing
     from datacurate.recipes import PROFILE_RECIPES, recipe_hash, with_settings
     from datacurate.recipes.settings import load as load_recipe
@@ -67,18 +75,30 @@ def profile(
     refuse_existing(target, force=True)
     images = load(dataset, data, tell=console.note)
     identity = images.train.identity
-    full = profiling.resolved(chosen, images)
+    unfinished = profiling.is_unfinished(target) and not force
+    if not unfinished:
+        for note in profiling.decided(chosen, images, parallel, tell=console.note).notes:
+            console.warn(note)
+    full = profiling.planned(chosen, images, target, force=force, parallel=parallel)
     console.note(f"data: {identity.name}, {len(identity):,} examples: {standing(identity)[1]}")
+    together = profiling.at_once(full, parallel)
     console.note(
         f"recipe: {full.name} ({recipe_hash(full)}): {full.summary}; {full.runs} runs on "
-        f"{full.execution.device}, {full.execution.dtype}, {full.execution.threads} threads"
+        f"{full.execution.device}, {full.execution.dtype}, {full.execution.kernels}, "
+        f"{full.execution.threads} threads" + (f", {together} at a time" if together > 1 else "")
     )
-    unfinished = profiling.is_unfinished(target) and not force
+    if full.execution.device == "cpu" and together * full.execution.threads > cores():
+        console.warn(
+            f"{together} runs at a time with {full.execution.threads} threads each share "
+            f"{cores()} cores: fewer at a time may be faster"
+        )
+    if full.el2n_epoch < chosen.el2n_epoch:
+        console.note(f"EL2N is measured after the last epoch, {full.el2n_epoch}: there are no more")
     if unfinished:
         console.note(f"going on with the unfinished profile of {target}")
     else:
         profiling.refuse_finished(target, force)
-        console.note(f"this takes about {duration(profiling.estimated_seconds(chosen, images))}")
+        console.note(_expected(profiling.estimated(chosen, images, parallel)))
     epochs = full.training.epochs
     with Watch(full.runs * epochs) as watch:
         ranks = profiling.profile(
@@ -86,9 +106,10 @@ def profile(
             images,
             target,
             force=force,
+            parallel=parallel,
             checkpoints=checkpoints,
             on_epoch=lambda p: watch.epoch(
-                f"run {p.run}/{p.runs}", (p.run - 1) * epochs, 1.0, p.report
+                f"run {p.run}/{p.runs}", p.done - p.report.epoch, 1.0, p.report
             ),
         )
     if as_json:
@@ -104,6 +125,18 @@ def default_recipe(dataset: str) -> str:
     if not torch.cuda.is_available():
         return "proxy"
     return f"paper-{dataset}" if dataset in ("cifar100", "tiny-imagenet") else "paper"
+
+
+def _expected(estimate: Estimate) -> str:
+    """Return a line that says how long it takes, and what of."""
+    from datacurate.cli.progress import duration
+
+    parts = f"trainings {duration(estimate.trainings)}"
+    if estimate.measures:
+        parts += f", measures at most {duration(estimate.measures)}"
+    if estimate.at_once > 1:
+        parts += f", for {estimate.at_once} runs at a time that do not slow each other down"
+    return f"this takes about {duration(estimate.total)}: {parts}"
 
 
 def _stem(dataset: str) -> str:

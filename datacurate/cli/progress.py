@@ -42,8 +42,7 @@ class Watch:
 
     def __init__(self, total: float) -> None:
         self._total = total
-        self._done = 0.0
-        self._resumed: float | None = None
+        self._done = self._worked = 0.0
         self._started = time.monotonic()
         self._rows: deque[tuple[str, ...]] = deque(maxlen=_ROWS)
         self._line = ""
@@ -74,16 +73,15 @@ class Watch:
         what : str
             Which member it belongs to, such as ``"run 2/3"``.
         before : float
-            Work done before this member began, in units of `total`.
+            Work that other members have done, in units of `total`.
         weight : float
             Work of one of this member's epochs.
         report : EpochReport
         """
         self._end_attack()
         self._done = before + report.epoch * weight
-        if self._resumed is None:
-            # Work of an earlier process must not make the rest look cheap.
-            self._resumed = self._done - weight
+        # What an earlier process did must not make the rest look cheap.
+        self._worked += weight
         row = (
             what,
             f"{report.epoch}/{report.epochs}",
@@ -116,9 +114,8 @@ class Watch:
         self._attack = None
 
     def _left(self) -> str:
-        worked = self._done - (self._resumed or 0.0)
         elapsed = time.monotonic() - self._started
-        return duration(elapsed / worked * max(self._total - self._done, 0.0))
+        return duration(elapsed / self._worked * max(self._total - self._done, 0.0))
 
     def _render(self) -> Table:
         table = Table(box=None, header_style="bold", pad_edge=False)

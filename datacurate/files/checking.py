@@ -51,7 +51,7 @@ def check(path: Path) -> list[Check]:
         Check("hashes", True, f"content sha256 {rank_file.content_sha256[:16]}, columns {names}"),
         Check("labels", True, _labels(rank_file)),
     ]
-    for look in (_recipe, _runs, _missing, _ranges, _record, _aggregate, _order):
+    for look in (_recipe, _runs, _missing, _ranges, _record, _early, _aggregate, _order):
         found += look(rank_file)
     return found
 
@@ -162,6 +162,17 @@ def _record(rank_file: RankFile) -> Iterator[Check]:
             differing += int(np.count_nonzero(stated != computed))
             differing += int(np.count_nonzero(packed[:, width:].any(axis=1)))
         yield Check(f"{name} from the record", differing == 0, _differ(differing))
+
+
+def _early(rank_file: RankFile) -> Iterator[Check]:
+    """EL2N follows from the norms of the runs' errors."""
+    norms, stated = (rank_file.columns.get(name) for name in ("error_norm", "el2n"))
+    if norms is None or stated is None:
+        return
+    profiled = rank_file.profiled
+    computed = ranking.mean_over_runs(norms)
+    differing = int(np.count_nonzero(stated[profiled] != computed[profiled]))
+    yield Check("el2n from error_norm", differing == 0, _differ(differing))
 
 
 def _aggregate(rank_file: RankFile) -> Iterator[Check]:

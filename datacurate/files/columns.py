@@ -154,6 +154,12 @@ RUN_COLUMNS: Mapping[str, Column] = {
             "low",
             255,
         ),
+        _measure(
+            "error_norm",
+            "norm of the error on the clean input early in standard training",
+            "high",
+            math.sqrt(2),
+        ),
     )
 }
 """Columns with a value for each run."""
@@ -190,7 +196,7 @@ IMPORTED_COLUMNS: Mapping[str, Column] = {
         _imported("correctness", "in how many epochs standard training was right", "low", least=0),
     )
 }
-"""Columns of one value an example that come from other software."""
+"""Columns of one value an example: from other software, and EL2N from `error_norm` too."""
 
 RECORD_COLUMNS = ("instability", "first_learned", "forgetting", "probability", "margin", "correct")
 """The run columns that the profiling record itself gives."""

@@ -66,6 +66,8 @@ def from_runs(
         profiled=profiled,
     )
     aggregate = {"problematic_rank": order.score, "position": order.position}
+    if "error_norm" in columns:
+        aggregate["el2n"] = ranking.mean_over_runs(columns["error_norm"])
     return RankFile(identity, {**aggregate, **columns}, provenance)
 
 

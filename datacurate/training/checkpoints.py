@@ -28,8 +28,14 @@ def save_tensors(path: Path, value: Mapping[str, Any]) -> None:
         torch.save(dict(value), temporary)
 
 
-def load_tensors(path: Path) -> dict[str, Any]:
+def load_tensors(path: Path, mapped: bool = False) -> dict[str, Any]:
     """Read what `save_tensors` wrote; nothing in the file is run.
+
+    Parameters
+    ----------
+    path : Path
+    mapped : bool
+        Leave the tensors in the file until they are used, for callers after the plain values.
 
     Raises
     ------
@@ -37,7 +43,7 @@ def load_tensors(path: Path) -> dict[str, Any]:
         If it is missing, truncated, or holds more than tensors and plain values.
     """
     try:
-        value = torch.load(path, map_location="cpu", weights_only=True)
+        value = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no checkpoint {path}") from error
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:

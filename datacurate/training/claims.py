@@ -22,6 +22,13 @@ def has_claim(state: Path) -> bool:
     return (state / _CLAIM).exists()
 
 
+def resolved_before(state: Path, kind: type[Recipe]) -> Recipe | None:
+    """Return the resolved recipe of the work in a folder, or None if there is none."""
+    if not has_claim(state):
+        return None
+    return from_dict(kind, json.loads((state / _CLAIM).read_text(encoding="utf-8"))["resolved"])
+
+
 @contextlib.contextmanager
 def claimed(
     state: Path,

@@ -6,6 +6,7 @@ They are computed on the unperturbed, unaugmented images with running batch stat
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -18,19 +19,20 @@ from torch.nn import functional
 from datacurate.attacks.frozen import device_of, frozen
 from datacurate.attacks.minimum_perturbation import minimum_perturbation
 from datacurate.data.batches import as_pixels
-from datacurate.errors import CheckpointError, UnknownNameError
+from datacurate.errors import CheckpointError, RecipeError, UnknownNameError
 from datacurate.recipes import Execution, Measure, ProfileRecipe
 from datacurate.training.checkpoints import load_tensors, save_tensors
 from datacurate.training.devices import autocast, deterministic
 from datacurate.training.examples import TrainingData, initial_network
-from datacurate.training.loop import Fit
+from datacurate.training.loop import Fit, Probe
 
 Scores = dict[str, npt.NDArray[np.float32]]
 
-MEASURES = (*get_args(Measure), "margin", "el2n")
-"""What `measure` knows; recipes of profiles take the first two."""
+MEASURES = (*get_args(Measure), "margin")
+"""What `measure` knows; recipes of profiles take all but the margin."""
 
-_BATCH = 500
+BATCH = 500
+"""How many examples are measured at a time."""
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -93,8 +95,8 @@ def measure(
     check_names(names)
     found = {name: np.empty(len(labels), dtype=np.float32) for name in names}
     device = device_of(net, torch.empty(0))
-    for start in range(0, len(labels), _BATCH):
-        rows = slice(start, start + _BATCH)
+    for start in range(0, len(labels), BATCH):
+        rows = slice(start, start + BATCH)
         x = as_pixels(torch.from_numpy(images[rows]).to(device))
         y = torch.from_numpy(labels[rows]).to(device)
         with autocast(execution):
@@ -109,8 +111,57 @@ def measure(
                 )
                 found[name][rows] = values.cpu().numpy()
         if progress is not None:
-            progress(min(start + _BATCH, len(labels)), len(labels))
+            progress(min(start + BATCH, len(labels)), len(labels))
     return found
+
+
+def settled(recipe: ProfileRecipe) -> ProfileRecipe:
+    """Return a recipe whose EL2N, if it measures it, falls within the training.
+
+    Raises
+    ------
+    RecipeError
+        If it measures EL2N of adversarial training.
+    """
+    if "el2n" not in recipe.measures:
+        return recipe
+    method = recipe.training.method
+    if method != "standard":
+        raise RecipeError(
+            "EL2N is defined for standard training",
+            expected="training.method = standard",
+            got=f"training.method = {method}",
+            hint="--set training.method=standard, or leave el2n out of --set measures=...",
+        )
+    return replace(recipe, el2n_epoch=min(recipe.el2n_epoch, recipe.training.epochs))
+
+
+def names_at_best(recipe: ProfileRecipe) -> tuple[Measure, ...]:
+    """Return those of a recipe's measures that are taken at the best checkpoint."""
+    return tuple(name for name in recipe.measures if name != "el2n")
+
+
+def early(recipe: ProfileRecipe, data: TrainingData) -> Probe | None:
+    """Return what a recipe measures early in its trainings, or None.
+
+    ``error_norm`` is ‖softmax − one-hot label‖₂ of each training example, unaugmented, with running
+    batch statistics. Its mean over the runs is EL2N (Paul et al., 2021, section 3).
+    """
+    if "el2n" not in recipe.measures:
+        return None
+
+    def error_norm(net: nn.Module) -> dict[str, Tensor]:
+        found = measure(
+            net,
+            data.images[data.rows],
+            data.labels[data.rows],
+            ("el2n",),
+            cap=recipe.perturbation_cap,
+            execution=recipe.execution,
+        )
+        return {"error_norm": torch.from_numpy(found["el2n"])}
+
+    return Probe(recipe.el2n_epoch, error_norm)
 
 
 def at_best(recipe: ProfileRecipe, finished: Fit, data: TrainingData, state: Path) -> Scores:
@@ -130,7 +181,8 @@ def at_best(recipe: ProfileRecipe, finished: Fit, data: TrainingData, state: Pat
     CheckpointError
         If what is kept is damaged.
     """
-    if not recipe.measures:
+    names = names_at_best(recipe)
+    if not names:
         return {}
     if not state.exists():
         with deterministic(recipe.execution) as device:
@@ -140,7 +192,7 @@ def at_best(recipe: ProfileRecipe, finished: Fit, data: TrainingData, state: Pat
                 net.to(device),
                 data.images[data.rows],
                 data.labels[data.rows],
-                recipe.measures,
+                names,
                 cap=recipe.perturbation_cap,
                 execution=recipe.execution,
             )

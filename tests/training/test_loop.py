@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from datacurate.errors import TrainingError
+from datacurate.errors import CheckpointError, TrainingError
 from datacurate.ranks.scores import correct_epochs
-from datacurate.recipes import Execution, Optimizer, Training
+from datacurate.recipes import Execution, Model, Optimizer, Training
+from datacurate.training import loop
 from datacurate.training.examples import TrainingData, pixel_statistics
 from datacurate.training.loop import Fit, fit
 from tests.training.conftest import EXECUTION
@@ -120,6 +122,54 @@ def test_divergence_is_said_and_the_last_good_state_stays(
     if state.exists():
         saved = torch.load(state, weights_only=True)
         assert np.isfinite(saved["history"][-1]["loss"])
+
+
+def test_out_of_memory_says_which_batch_size_to_try(
+    training: Training, digits: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tmp_path / "state.pt"
+
+    def stop(history: list[object]) -> None:
+        raise Stop
+
+    with pytest.raises(Stop):
+        fit(training, EXECUTION, digits, 0, state, stop)
+    before = state.read_bytes()
+    crop = loop.augmented
+
+    def greedy(*arguments: Any) -> torch.Tensor:
+        torch.empty(10**15)  # four petabytes: torch's own error
+        return crop(*arguments)
+
+    monkeypatch.setattr(loop, "augmented", greedy)
+    with pytest.raises(TrainingError, match="cpu ran out of memory at batch size 128") as caught:
+        fit(training, EXECUTION, digits, 0, state)
+    assert "--set batch_size=64" in str(caught.value)
+    assert state.read_bytes() == before
+
+    def faulty(*arguments: Any) -> torch.Tensor:
+        raise RuntimeError("another fault")
+
+    monkeypatch.setattr(loop, "augmented", faulty)
+    with pytest.raises(RuntimeError, match="another fault"):
+        fit(training, EXECUTION, digits, 0, state)
+
+
+def test_a_state_that_does_not_fit_is_refused(
+    training: Training, digits: TrainingData, tmp_path: Path
+) -> None:
+    state = tmp_path / "state.pt"
+    fit(replace(training, epochs=2), EXECUTION, digits, 0, state)
+    for other in (
+        replace(training, model=Model("preact-small", width=6)),
+        replace(training, epochs=3),
+    ):
+        with pytest.raises(CheckpointError, match="does not fit this training") as caught:
+            fit(other, EXECUTION, digits, 0, state)
+        assert "--force" in str(caught.value)
+    state.write_bytes(state.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match="is not a checkpoint"):
+        fit(training, EXECUTION, digits, 0, state)
 
 
 def test_pixel_statistics_are_those_of_numpy(digits: TrainingData) -> None:
