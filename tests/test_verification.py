@@ -9,21 +9,30 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from datacurate import verification
 from datacurate.data import DataSet, load
-from datacurate.errors import OutputExistsError, StateError, UsageError
+from datacurate.errors import FileError, OutputExistsError, StateError, UsageError
 from datacurate.recipes import VERIFY_RECIPES, VerifyRecipe, with_settings
 from datacurate.verification import (
     KEPT,
     GivenRows,
+    Point,
     Progress,
     Verification,
     arms_of,
+    as_record,
     held_out_rows,
+    judged_again,
+    read_record,
+    sweep,
     verify,
     with_own_arms,
 )
+from datacurate.verification.record import broken_by
+from datacurate.verification.summary import summaries
+from datacurate.verification.table import as_markdown
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -159,7 +168,7 @@ def test_equal_sizes_are_those_trained_on(digits: DataSet, kept: Rows) -> None:
 def test_the_record_follows_from_its_members(found: tuple[Path, Verification]) -> None:
     out, result = found
     record = json.loads(out.read_text())
-    assert record == json.loads(json.dumps(result.as_dict()))
+    assert record == json.loads(json.dumps(as_record(result)))
     assert [(m.arm, m.seed) for m in result.members] == [
         (arm, seed) for seed in (0, 1) for arm in ("all", "kept", "random")
     ]
@@ -182,7 +191,134 @@ def test_the_record_follows_from_its_members(found: tuple[Path, Verification]) -
     )  # what was asked for; held-out rows left every arm
     attacked = {len(e) for m in result.members for e in (m.best, m.last)}
     assert attacked == {12}
-    assert list(out.parent.iterdir()) == [out]
+    assert sorted(out.parent.iterdir()) == [out, out.with_suffix(".md")]
+
+
+def test_a_record_gives_its_verdicts_again(
+    found: tuple[Path, Verification], tmp_path: Path
+) -> None:
+    out, result = found
+    record = read_record(out)
+    assert judged_again(record) == result.comparisons
+    robust = {(m.arm, m.seed): m.best.outcome.broken_by for m in result.members}
+    for member in record["members"]:
+        assert np.array_equal(broken_by(member["best"]), robust[member["arm"], member["seed"]])
+    # Two comparisons: each interval at 97.5 %, recomputed here from the stated counts alone.
+    counts = {(m["arm"], m["seed"]): m["best"]["autoattack"]["correct"] for m in record["members"]}
+    gains = [100 * (counts["kept", s] - counts["all", s]) / 12 for s in (0, 1)]
+    spread = max(np.std(gains, ddof=1), 100 / 12)
+    half = stats.t.ppf(0.9875, 1) * spread / 2**0.5
+    assert record["comparisons"][0]["low"] == pytest.approx(np.mean(gains) - half)
+
+    changed = tmp_path / "changed.json"
+    for path, value, said in (
+        (("comparisons", 0, "word"), "better", "a verdict does not follow"),
+        (("comparisons", 1, "low"), 0.5, "low of kept against random does not follow"),
+        (("members", 2, "best", "clean", "correct"), 13, "clean accuracy of random, seed 0, best"),
+        (("recipe", "seeds"), 7, "the recipe's hash does not follow"),
+        (("members", 1, "best", "examples", "pgd10"), "!", "is damaged"),
+        (("format_version",), "2.0", "later version"),
+        (("format",), "mine", "no record of a verification"),
+    ):
+        other = json.loads(out.read_text())
+        place = other
+        for step in path[:-1]:
+            place = place[step]
+        place[path[-1]] = value
+        changed.write_text(json.dumps(other))
+        with pytest.raises(FileError, match=said):
+            read_record(changed)
+    changed.write_text(out.read_text()[:-40])
+    with pytest.raises(FileError, match="cannot be read"):
+        read_record(changed)
+
+
+def test_gaps_are_differences_of_what_members_reached(found: tuple[Path, Verification]) -> None:
+    record = json.loads(found[0].read_text())
+    for summary in record["summary"]:
+        members = [m for m in record["members"] if m["arm"] == summary["arm"]]
+        best, last = (
+            {name: [m[which][name]["percent"] for m in members] for name in ("pgd10", "autoattack")}
+            for which in ("best", "last")
+        )
+        gap = np.subtract(best["autoattack"], last["autoattack"])
+        assert summary["robust_overfitting_gap"]["mean"] == pytest.approx(gap.mean())
+        assert summary["robust_overfitting_gap"]["sd"] == pytest.approx(gap.std(ddof=1))
+        masked = np.subtract(best["pgd10"], best["autoattack"])
+        assert summary["best"]["overestimation_gap"]["mean"] == pytest.approx(masked.mean())
+        assert summary["best"]["cross_generalization_gap"] is None
+        assert summary["best"]["autoattack"]["sd"] == pytest.approx(
+            np.std(best["autoattack"], ddof=1)
+        )
+
+
+def test_standard_trainings_give_the_cross_generalization_gap(
+    digits: DataSet, kept: Rows, tmp_path: Path
+) -> None:
+    recipe = replace(RECIPE, arms=("kept",), standard=True, seeds=1)
+    out = tmp_path / "verify.json"
+    result = verify(recipe, digits, of_kept(kept), out)
+    (standard,) = result.standard
+    (summary,) = summaries(result)
+    gap = summary.best.cross_generalization_gap
+    assert gap is not None
+    assert gap.mean == pytest.approx(standard.best.percent - result.members[0].best.clean.percent)
+    # The same rows and seed trained apart in the standard way reach the same clean accuracy.
+    alone = replace(recipe, standard=False, training=replace(recipe.training, method="standard"))
+    again = verify(alone, digits, of_kept(kept), tmp_path / "alone.json")
+    assert again.members[0].best.clean == standard.best
+    assert "standard − clean" in out.with_suffix(".md").read_text()
+    with pytest.raises(UsageError, match="standard ones already"):
+        verify(replace(alone, standard=True), digits, of_kept(kept), tmp_path / "no.json")
+
+
+def test_an_upper_bound_says_so_and_masked_gradients_are_told(
+    found: tuple[Path, Verification],
+) -> None:
+    result = found[1]
+    assert "upper bound" not in as_markdown(result)
+    weaker = replace(result, recipe=replace(result.recipe, suite="fast"))
+    text = as_markdown(weaker)
+    assert "fast (upper bound)" in text
+    assert "by an upper bound of robust accuracy" in text
+    first = result.members[0]
+    masked = replace(first.best, outcome=replace(first.best.outcome, warnings=("flat loss",)))
+    told = replace(result, members=(replace(first, best=masked), *result.members[1:]))
+    assert "- all, seed 0, best checkpoint: flat loss" in as_markdown(told)
+    seen = replace(result, recipe=replace(result.recipe, select="test"))
+    assert "they have seen them" in as_markdown(seen)
+
+
+def test_a_sweep_trains_what_its_values_share_once(digits: DataSet, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, arms=("all", "kept"), seeds=1)
+    order = np.random.default_rng(1).permutation(len(digits.train))
+    points = [Point(str(count), recipe, of_kept(np.sort(order[:count]))) for count in (400, 800)]
+    trained: list[tuple[str, str]] = []
+    stop_after = 1
+
+    def watch(value: str, progress: Progress) -> None:
+        if progress.epoch is not None and progress.epoch.epoch == 3:
+            trained.append((value, progress.arm))
+        if len(trained) == stop_after:
+            raise Stop
+
+    out = tmp_path / "sweep.json"
+    for stop_after in (1, 2, 9):
+        if stop_after < 9:
+            with pytest.raises(Stop):
+                sweep("keep", points, digits, out, on_progress=watch)
+        else:
+            table = sweep("keep", points, digits, out, on_progress=watch)
+    assert trained == [("400", "all"), ("400", "kept"), ("800", "kept")]
+    verify(recipe, digits, points[1].given, tmp_path / "alone.json")
+    alone = timeless(json.loads((tmp_path / "alone.json").read_text()))
+    swept = timeless(json.loads((tmp_path / table["points"][1]["record"]).read_text()))
+    assert swept == alone
+    assert table["points"][1]["summary"][1]["examples"] == alone["members"][1]["examples"]
+    names = {path.name for path in tmp_path.iterdir()} - {"alone.json", "alone.md"}
+    assert names == {"sweep.json", "sweep.csv"} | {
+        f"sweep.keep_{count}.{kind}" for count in (400, 800) for kind in ("json", "md")
+    }
 
 
 def test_robust_is_never_above_clean_or_pgd(found: tuple[Path, Verification]) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from datacurate.cli import console
 from datacurate.cli.options import Data, Force, Json
-from datacurate.cli.sources import joined_with_data, ranks_source
+from datacurate.cli.sources import pruned, ranks_source
 
 if TYPE_CHECKING:
     from datacurate.files.indexfile import Form, IndexFile
@@ -87,37 +87,25 @@ def prune(
 
     Example: datacurate prune cifar10.ranks.h5 --keep 40000 --out idx.npy
     """
-    from datacurate import pruning
     from datacurate.errors import FileError
-    from datacurate.files import indexfile, rankfile
-    from datacurate.ranks.selection import parse_amount
+    from datacurate.files import indexfile
 
     # An output that cannot be written is said before the work, not after it.
     indexfile.refuse_existing_pair(out, force)
     meant = ranks_source(source)
-    path = meant.path
-    if out.resolve() == path.resolve():
+    if out.resolve() == meant.path.resolve():
         raise FileError(f"{out} is the rank file itself", hint="choose another --out")
-    rankfile.require_column(path, by)
-    ranks = rankfile.read(path, columns=("probability", by))
-    console.note(f"ranks: {meant.name}: {pruning.describe_ranks(ranks)}")
-    amount = parse_amount(keep, int(ranks.profiled.sum()))
-    ranks, match = joined_with_data(ranks, meant.name, data)
-    index = pruning.prune(
-        ranks,
-        amount,
+    index = pruned(
+        meant,
+        keep,
+        data,
         by=by,
         direction=direction,
         strategy=strategy,
         balanced=balanced,
         floor=floor,
         seed=seed,
-        name=meant.name,
-        match=match,
-        noted=meant.notes,
     )
-    for line in index.warnings:
-        console.warn(line)
     chosen: Form = form or ("csv" if out.suffix == ".csv" else "index")
     indexfile.write(out, index, chosen, force)
     if as_json:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from datacurate.cli import console
 from datacurate.errors import UsageError
 
 if TYPE_CHECKING:
+    from datacurate.files.indexfile import IndexFile
     from datacurate.files.rankfile import RankFile
     from datacurate.identity import Match
 
@@ -60,6 +61,56 @@ def ranks_source(source: Path | None) -> RanksSource:
         console.note(f"no rank file ({_PATTERN}) in this directory: using published ranks")
     found = fetch(name, tell=console.note, or_stand_in=True)
     return RanksSource(found.path, f"{found.name} ({found.origin})", found.notes)
+
+
+def pruned(
+    meant: RanksSource,
+    keep: str,
+    data: Path | None,
+    *,
+    by: str = "problematic_rank",
+    direction: Literal["high", "low"] | None = None,
+    **choice: Any,
+) -> IndexFile:
+    """Return which examples ranks keep, with all that must be recorded and said of them.
+
+    Parameters
+    ----------
+    meant : RanksSource
+    keep : str
+        An amount; see `datacurate.ranks.selection.parse_amount`.
+    data : Path, optional
+        What was given as ``--data``.
+    by, direction, **choice
+        As for `datacurate.pruning.prune`.
+
+    Raises
+    ------
+    DatacurateError
+        As reading, comparing with data and pruning do.
+    """
+    from datacurate import pruning
+    from datacurate.files import rankfile
+    from datacurate.ranks.selection import parse_amount
+
+    rankfile.require_column(meant.path, by)
+    ranks = rankfile.read(meant.path, columns=("probability", by))
+    console.note(f"ranks: {meant.name}: {pruning.describe_ranks(ranks)}")
+    amount = parse_amount(keep, int(ranks.profiled.sum()))
+    ranks, match = joined_with_data(ranks, meant.name, data)
+    index = pruning.prune(
+        ranks,
+        amount,
+        by=by,
+        direction=direction,
+        name=meant.name,
+        match=match,
+        noted=meant.notes,
+        **choice,
+    )
+    for line in index.warnings:
+        console.warn(line)
+    return index
 
 
 def joined_with_data(

@@ -2,38 +2,52 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from datacurate.cli import console
+from datacurate.cli.arms import given_rows, indexes, recipe_for, swept
 from datacurate.cli.options import Data, Force, Json, RecipeName, Settings
 from datacurate.cli.profile import default_recipe
 from datacurate.cli.sources import recorded_data
 
 if TYPE_CHECKING:
+    from datacurate.cli.progress import Watch
     from datacurate.data import DataSet
-    from datacurate.files.indexfile import IndexFile
-    from datacurate.verification import GivenRows, Progress, Verification
+    from datacurate.recipes import VerifyRecipe
+    from datacurate.verification import Point, Progress, Verification
 
 
 def verify(
     indices: Annotated[
         Path | None,
         typer.Argument(
-            help="An index file of the kept examples; by default ./idx.npy, or with --arm none.",
+            help="An index file of the kept examples, by default ./idx.npy; with --keep, ranks as "
+            "for prune; with --arm it may be left out.",
             show_default=False,
         ),
     ] = None,
     *,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AMOUNT",
+            help="Keep so many by ranks (a file, or published ones) as prune does: 40000, 0.8 or "
+            "80%.",
+            show_default=False,
+        ),
+    ] = None,
     arm: Annotated[
         list[str] | None,
         typer.Option(
             "--arm",
             metavar="NAME=FILE.npy",
-            help="One more arm, of an index file. Repeatable. Without an index file of kept "
-            "examples these are the only arms.",
+            help="One more arm, of an index file. Repeatable. Without kept examples these are the "
+            "only arms.",
             show_default=False,
         ),
     ] = None,
@@ -43,6 +57,22 @@ def verify(
             metavar="ARM:OTHER",
             help="Judge one arm against another. Repeatable; by default kept, or else the first "
             "arm, against each of the others.",
+            show_default=False,
+        ),
+    ] = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The attacks: standard, custom, or fast, an upper bound; by default the recipe's.",
+            show_default=False,
+        ),
+    ] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY=A,B,...",
+            help="Verify at every value of keep or of a field of the recipe.",
             show_default=False,
         ),
     ] = None,
@@ -71,156 +101,166 @@ def verify(
     Example: datacurate verify idx.npy --data ~/data/cifar10 --recipe proxy --set seeds=5
 
     Two halves: datacurate verify --arm friendly=f.npy --arm problematic=p.npy
+
+    A curve: datacurate verify cifar10 --sweep keep=0.2,0.4,0.6,0.8
     """
     from datacurate import verification
-    from datacurate.cli.progress import Watch, duration
+    from datacurate.cli.progress import Watch
     from datacurate.data import load
-    from datacurate.outputs import refuse_existing
-    from datacurate.recipes import VERIFY_RECIPES, recipe_hash, with_settings
-    from datacurate.recipes.settings import load as load_recipe
+    from datacurate.errors import UsageError
 
-    files = _arm_files(indices, arm or [])
-    indexes = {name: _index(path) for name, path in files.items()}
-    refuse_existing(out, force)
-    dataset = next(iter(indexes.values())).dataset.name
-    wanted = [*(settings or []), *([f"compare={','.join(compare)}"] if compare else [])]
-    chosen = with_settings(load_recipe(VERIFY_RECIPES, recipe or default_recipe(dataset)), wanted)
-    chosen = verification.with_own_arms(chosen, indexes)
+    wanted = list(settings or [])
+    wanted += [f"compare={','.join(compare)}"] if compare else []
+    wanted += [f"suite={suite}"] if suite else []
+    key, values = swept(sweep)
+    if key == "keep" and keep is not None:
+        raise UsageError("a sweep over keep says what is kept", hint="leave out --keep")
+    verification.refuse_existing_record(out, force)
+    amounts = values if key == "keep" else [keep] * len(values)
+    kept, own = indexes(indices, arm or [], amounts, data)
+    dataset = (*kept, *own.values())[0].dataset.name
     images = load(*recorded_data(dataset, data), tell=console.note)
-    given = {name: _given(files[name], index, images) for name, index in indexes.items()}
-    full = verification.resolved(chosen, images)
-    arms = verification.arms_of(full, images, given)
+    points = []
+    for number, value in enumerate(values):
+        named = {**({verification.KEPT: kept[number]} if kept else {}), **own}
+        given = {name: given_rows(name, index, images) for name, index in named.items()}
+        changes = [*wanted, f"{key}={value}"] if key not in (None, "keep") else wanted
+        chosen = recipe_for(recipe or default_recipe(dataset), changes, given)
+        points.append(verification.Point(value, chosen, given))
+    for point in points:
+        _announce(point, images)
+    if verification.is_unfinished(out) and not force:
+        console.note(f"going on with the unfinished verification of {out}")
+    else:
+        _estimate(points[0], images)
+    epochs = [_epochs(point.recipe) for point in points]
+    with Watch(sum(epochs)) as watch:
+        if key is not None:
+            table = verification.sweep(
+                key,
+                points,
+                images,
+                out,
+                force=force,
+                command=sys.argv,
+                on_progress=lambda value, p: _watch(
+                    watch, p, f"{key}={value}, ", points, values.index(value)
+                ),
+            )
+        else:
+            found = verification.verify(
+                points[0].recipe,
+                images,
+                points[0].given,
+                out,
+                force=force,
+                command=sys.argv,
+                on_progress=lambda p: _watch(watch, p, "", points, 0),
+            )
+    if key is not None:
+        _print_sweep(table, out, as_json)
+        return
+    if as_json:
+        console.print_json(verification.as_record(found))
+    else:
+        print_verification(found)
+        console.say_out(f"record: {out}; for people: {out.with_suffix('.md')}")
+    if expect is not None and [c.verdict.word for c in found.comparisons[:1]] != [expect]:
+        raise typer.Exit(1)
+
+
+def _announce(point: Point, images: DataSet) -> None:
+    """Say what a verification will do, and what it can find."""
+    from datacurate import verification
+    from datacurate.recipes import recipe_hash
+
+    full = verification.resolved(point.recipe, images)
+    arms = verification.arms_of(full, images, point.given)
     sizes = ", ".join(f"{name} ({arms.size(name):,})" for name in full.arms)
     console.note(
         f"recipe: {full.name} ({recipe_hash(full)}): {full.summary}; arms {sizes}; "
         f"{full.execution.device}, {full.execution.dtype}, {full.execution.threads} threads"
     )
-    console.note(_effect_line(verification.stated_effect(full, images), full.seeds))
-    if verification.is_unfinished(out) and not force:
-        console.note(f"going on with the unfinished verification of {out}")
-    else:
-        seconds = verification.estimated_seconds(chosen, images, given)
-        console.note(f"its trainings take about {duration(seconds)}, the attacks come on top")
-    members = full.seeds * len(full.arms)
-    with Watch(members * full.training.epochs) as watch:
-        found = verification.verify(
-            chosen,
-            images,
-            given,
-            out,
-            force=force,
-            on_progress=lambda p: _watch(watch, p, full.training.epochs),
-        )
+    console.note(_effect_line(full, images))
+
+
+def _estimate(point: Point, images: DataSet) -> None:
+    from datacurate.cli.progress import duration
+    from datacurate.verification import estimated_seconds
+
+    seconds = estimated_seconds(point.recipe, images, point.given)
+    console.note(f"its trainings take about {duration(seconds)}, the attacks come on top")
+
+
+def _epochs(recipe: VerifyRecipe) -> int:
+    """Return the epochs of all trainings of a verification."""
+    return len(recipe.arms) * recipe.seeds * (1 + recipe.standard) * recipe.training.epochs
+
+
+def _print_sweep(table: Mapping[str, Any], out: Path, as_json: bool) -> None:
     if as_json:
-        console.print_json(found.as_dict())
-    else:
-        print_verification(found)
-        console.say_out(f"record: {out}")
-    if expect is not None and [c.verdict.word for c in found.comparisons[:1]] != [expect]:
-        raise typer.Exit(1)
-
-
-def _arm_files(indices: Path | None, arms: list[str]) -> dict[str, Path]:
-    """Return the index file of every arm that has one, kept first."""
-    from datacurate.errors import UsageError
-    from datacurate.verification import KEPT
-
-    files: dict[str, Path] = {}
-    if indices is not None or not arms:
-        files[KEPT] = indices or Path("idx.npy")
-    for text in arms:
-        name, separator, path = text.partition("=")
-        if not name or not separator or not path:
-            raise UsageError(
-                f"--arm {text} does not say which arm is in which file", expected="NAME=FILE.npy"
+        console.print_json(table)
+        return
+    for point in table["points"]:
+        for found in point["comparisons"]:
+            console.say_out(
+                f"{table['key']}={point['value']}: {found['judged']} against {found['against']}: "
+                f"{found['word']}: {found['reason']}"
             )
-        if name in files:
-            raise UsageError(f"the arm {name!r} is given twice", hint="give each its own name")
-        files[name] = Path(path)
-    return files
-
-
-def _index(path: Path) -> IndexFile:
-    from datacurate.errors import UsageError
-    from datacurate.files import indexfile
-
-    if not path.exists():
-        raise UsageError(
-            f"there is no index file {path}",
-            hint="datacurate prune NAME.ranks.h5 --keep 80% --out idx.npy",
-        )
-    return indexfile.read(path)
-
-
-def _given(path: Path, index: IndexFile, images: DataSet) -> GivenRows:
-    """Return the rows of an index file, checked against the data, with what is recorded of it."""
-    from datacurate.files import indexfile
-    from datacurate.verification import GivenRows
-
-    match = indexfile.require_match(index, images.train.identity, f"the rows in {path}")
-    if match.warning is not None:
-        console.warn(match.warning)
-    about = {
-        "file": path.name,
-        "selection": dict(index.selection),
-        "source": dict(index.source),
-        "match": match.relation.value,
-    }
-    return GivenRows(index.kept, about)
+    console.say_out(f"table: {out}, {out.with_suffix('.csv')}; a record of each value beside it")
 
 
 def print_verification(found: Verification) -> None:
-    """Print a verification's table and its verdict."""
+    """Print a verification's table and its verdicts."""
     from rich.table import Table
 
     from datacurate.recipes import recipe_hash
+    from datacurate.verification import table
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("arm", "examples", "at", "clean", "PGD-10", "AutoAttack", "gap", "minutes"):
-        table.add_column(heading, justify="left" if heading in ("arm", "at") else "right")
-    for arm in found.recipe.arms:
-        members = found.of(arm)
-        for which in ("best", "last"):
-            evaluations = [m.best if which == "best" else m.last for m in members]
-            accuracies = [
-                _mean([getattr(e, name).percent for e in evaluations])
-                for name in ("clean", "pgd", "robust")
-            ]
-            gap = f"{sum(e.overestimation_gap for e in evaluations) / len(evaluations):.2f}"
-            minutes = f"{sum(m.seconds for m in members) / len(members) / 60:.1f}"
-            first = (arm, f"{members[0].size:,}") if which == "best" else ("", "")
-            table.add_row(*first, which, *accuracies, gap, minutes if which == "best" else "")
-    console.print_table(table)
-    recipe, outcome = found.recipe, found.members[0].best.outcome
+    headings, rows = table.table(found)
+    shown = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in headings:
+        shown.add_column(heading, justify="left" if heading in ("arm", "at") else "right")
+    for row in rows:
+        shown.add_row(*row)
+    console.print_table(shown)
+    recipe = found.recipe
     console.say_out(
-        f"% of {len(found.members[0].best):,} test examples right at radius {recipe.radius:g}/255, "
-        f"mean±deviation over {recipe.seeds} seeds; gap: PGD-10 − AutoAttack; {outcome.label} by "
-        f"{outcome.implementation}; recipe {recipe.name} ({recipe_hash(recipe)}), "
+        f"{table.statement(found)}; recipe {recipe.name} ({recipe_hash(recipe)}), "
         f"{found.hardware['processor']}"
     )
     for comparison in found.comparisons:
-        verdict = comparison.verdict
-        pair = f"{comparison.judged} against {comparison.against}"
-        console.say_out(f"{pair}: {verdict.word}: {verdict.reason}")
+        console.say_out(table.verdict_line(found, comparison))
+    for line in table.remarks(found):
+        console.note(line)
+    for line in table.warnings(found):
+        console.warn(line)
 
 
-def _mean(values: list[float]) -> str:
-    """Return a mean with its deviation over seeds, where there is more than one."""
-    import numpy as np
+def _effect_line(recipe: VerifyRecipe, images: DataSet) -> str:
+    from datacurate.verification import correction, pairs, stated_effect
 
-    mean = f"{np.mean(values):.2f}"
-    return mean if len(values) < 2 else f"{mean}±{np.std(values, ddof=1):.2f}"
-
-
-def _effect_line(effect: float | None, seeds: int) -> str:
+    effect = stated_effect(recipe, images)
+    if effect is not None and effect > 100:
+        return "so few seeds and examples can see no difference: --set seeds=5 --set examples=1000"
     if effect is None:
         return "one seed detects no difference whatever its size: for a verdict, --set seeds=3"
-    return f"with {seeds} seeds a difference of {effect:.1f} points can be seen (80 % power)"
+    examples = min(recipe.examples or len(images.test), len(images.test))
+    line = (
+        f"with {recipe.seeds} seeds and {examples:,} test examples a difference of {effect:.1f} "
+        "points can be seen, in 80% of repetitions"
+    )
+    comparisons = len(pairs(recipe))
+    return line if comparisons < 2 else f"{line} ({correction(comparisons)})"
 
 
-def _watch(watch: Any, progress: Progress, epochs: int) -> None:
-    what = f"{progress.arm}, seed {progress.seed} ({progress.member}/{progress.members})"
-    if progress.epoch is not None:
-        watch.epoch(what, (progress.member - 1) * epochs, 1.0, progress.epoch)
-    else:
+def _watch(
+    watch: Watch, progress: Progress, prefix: str, points: Sequence[Point], number: int
+) -> None:
+    what = f"{prefix}{progress.arm}, seed {progress.seed} ({progress.member}/{progress.members})"
+    if progress.epoch is None:
         watch.attack(what, progress.attack, progress.done, progress.total)
+        return
+    before = sum(_epochs(point.recipe) for point in points[:number])
+    before += (progress.member - 1) * points[number].recipe.training.epochs
+    watch.epoch(what, before, 1.0, progress.epoch)

@@ -16,6 +16,7 @@ from scipy import optimize, stats
 
 from datacurate.errors import UsageError
 
+Points = npt.NDArray[np.float64]
 Word = Literal["better", "worse", "no detectable difference"]
 
 _SEED_SD = 0.25  # S0, Table 1: 0.22 to 0.26 points over five trainings
@@ -151,6 +152,7 @@ def verdict(differences: npt.ArrayLike, n: int, *, level: float = 0.95) -> Verdi
         Examples evaluated for each.
     level : float
         Of the interval; a true difference of zero is called better or worse in 1 − level of cases.
+        For one of several verdicts take `simultaneous_level`.
 
     Raises
     ------
@@ -167,23 +169,54 @@ def verdict(differences: npt.ArrayLike, n: int, *, level: float = 0.95) -> Verdi
     seeds, mean = len(values), float(values.mean())
     if seeds == 1:
         reason = (
-            f"one pair differs by {mean:+.2f} points, and one pair cannot separate the pruning "
-            "from the noise of training"
+            f"one pair differs by {mean:+.2f} points on {n:,} examples, and one pair cannot "
+            "separate the choice of examples from the noise of training"
         )
         return Verdict(
             "no detectable difference", reason, mean, None, None, None, level, 1, n, None
         )
-    sd = max(float(values.std(ddof=1)), 100 / n)
-    half = float(stats.t.ppf((1 + level) / 2, seeds - 1)) * sd / seeds**0.5
-    low, high = mean - half, mean + half
-    word: Word = "better" if low > 0 else "worse" if high < 0 else "no detectable difference"
-    where = "excludes" if word != "no detectable difference" else "includes"
-    reason = (
-        f"over {seeds} seeds the difference is {mean:+.2f} points, and its {level:.0%} interval "
-        f"[{low:+.2f}, {high:+.2f}] {where} zero"
-    )
+    sd, low, high = (float(value) for value in interval(values, n, level=level))
     detectable = minimum_detectable_effect(seeds, sd, level=level)
+    word: Word = "better" if low > 0 else "worse" if high < 0 else "no detectable difference"
+    reason = (
+        f"over {seeds} seeds on {n:,} examples the difference is {mean:+.2f} points, and its "
+        f"{100 * level:.4g}% interval [{low:+.2f}, {high:+.2f}] "
+    )
+    reason += "includes zero" if word == "no detectable difference" else "excludes zero"
+    if word == "no detectable difference" and detectable is not None and detectable < 100:
+        reason += f"; with this spread {detectable:.2f} points would be seen in 80% of repetitions"
     return Verdict(word, reason, mean, sd, low, high, level, seeds, n, detectable)
+
+
+def interval(differences: Points, n: int, *, level: float = 0.95) -> tuple[Points, Points, Points]:
+    """Return spread and ends of Student's interval for the mean of paired differences.
+
+    Parameters
+    ----------
+    differences : ndarray of float, shape (..., R)
+        In points; at least two in the last axis.
+    n : int
+        Examples evaluated for each: the spread is at least 100/n points, one example's share.
+    level : float
+
+    Returns
+    -------
+    sd, low, high : ndarray of float, shape (...)
+    """
+    seeds, mean = differences.shape[-1], differences.mean(axis=-1)
+    sd = np.maximum(differences.std(axis=-1, ddof=1), 100 / n)
+    half = stats.t.ppf((1 + level) / 2, seeds - 1) * sd / seeds**0.5
+    return sd, mean - half, mean + half
+
+
+def simultaneous_level(comparisons: int, family: float = 0.95) -> float:
+    """Return the level of each of several intervals that together hold at the family's level.
+
+    Bonferroni's: the chance that any of them errs is at most the sum of their chances, however
+    they depend on each other. Interval and verdict then say the same, which they would not after
+    a stepwise correction.
+    """
+    return 1 - (1 - family) / max(comparisons, 1)
 
 
 def assumed_difference_sd(

@@ -5,31 +5,47 @@ from datacurate.verification.arms import (
     GivenRows,
     arms_of,
     held_out_rows,
+    pairs,
     with_own_arms,
 )
+from datacurate.verification.comparing import Comparison, correction
+from datacurate.verification.found import Member, StandardMember, Verification
 from datacurate.verification.members import Progress
-from datacurate.verification.record import Comparison, Member, Verification
+from datacurate.verification.record import as_record, judged_again, read_record
 from datacurate.verification.running import (
+    decided,
     estimated_seconds,
     is_unfinished,
+    refuse_existing_record,
     resolved,
     stated_effect,
     verify,
 )
+from datacurate.verification.sweeping import Point, sweep
 
 __all__ = [
     "KEPT",
     "Comparison",
     "GivenRows",
     "Member",
+    "Point",
     "Progress",
+    "StandardMember",
     "Verification",
     "arms_of",
+    "as_record",
+    "correction",
+    "decided",
     "estimated_seconds",
     "held_out_rows",
     "is_unfinished",
+    "judged_again",
+    "pairs",
+    "read_record",
+    "refuse_existing_record",
     "resolved",
     "stated_effect",
+    "sweep",
     "verify",
     "with_own_arms",
 ]

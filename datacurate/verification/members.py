@@ -8,28 +8,34 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import nn
 
 from datacurate.attacks.outcome import AttackState
 from datacurate.data import DataSet
+from datacurate.data.batches import as_pixels
 from datacurate.evaluation import Evaluation, evaluate
 from datacurate.fingerprints import configuration_hash, seed64, sha256_bytes
 from datacurate.outputs import write_json
-from datacurate.recipes import VerifyRecipe
+from datacurate.ranks.statistics import Accuracy
+from datacurate.recipes import Training, VerifyRecipe
 from datacurate.training import devices
 from datacurate.training.checkpoints import rebuilt
 from datacurate.training.examples import TrainingData
 from datacurate.training.history import EpochReport
-from datacurate.training.loop import Weights, fit
+from datacurate.training.loop import Fit, Weights, fit
 from datacurate.verification.arms import I64, Arms
-from datacurate.verification.record import Member
+from datacurate.verification.found import Member, StandardMember
 
 Which = Literal["best", "last"]
+
+_CLEAN_BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,28 @@ Report = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
+class Task:
+    """Which member to make.
+
+    Attributes
+    ----------
+    arm : str
+    seed : int
+    standard : bool
+        By standard training, for the cross-generalisation gap, and not attacked.
+    """
+
+    arm: str
+    seed: int
+    standard: bool = False
+
+    @property
+    def label(self) -> str:
+        """The member's arm and kind, for progress."""
+        return f"{self.arm}, standard training" if self.standard else self.arm
+
+
+@dataclass(frozen=True)
 class Making:
     """What all members of a verification have in common.
 
@@ -84,10 +112,11 @@ class Making:
     tested: I64
     state: Path
 
-    def plan(self) -> list[tuple[str, int]]:
-        """Return arm and seed of every member, in the order in which they are made."""
+    def plan(self) -> list[Task]:
+        """Return every member, in the order in which they are made: pairs beside each other."""
         seeds = range(self.recipe.seed, self.recipe.seed + self.recipe.seeds)
-        return [(arm, seed) for seed in seeds for arm in self.recipe.arms]
+        tasks = [Task(arm, seed) for seed in seeds for arm in self.recipe.arms]
+        return tasks + [replace(task, standard=True) for task in tasks if self.recipe.standard]
 
     def trained_on(self, arm: str, seed: int) -> TrainingData:
         """Return what a member sees."""
@@ -106,34 +135,52 @@ class Making:
             classes=train.identity.classes,
         )
 
-    def made(self, number: int, on_progress: Report | None = None) -> Member:
-        """Train and attack the member of that number in the plan, from 1 on, or go on with it."""
+    def made(self, number: int, on_progress: Report | None = None) -> Member | StandardMember:
+        """Train and attack the member of that number in the plan, from 0 on, or go on with it."""
         plan = self.plan()
-        arm, seed = plan[number - 1]
-        trained_on = self.trained_on(arm, seed)
-        key = self._key(seed, trained_on.rows)
+        task = plan[number]
 
         def report(**what: Any) -> None:
             if on_progress is not None:
-                on_progress(Progress(arm, seed, number, len(plan), **what))
+                on_progress(Progress(task.label, task.seed, number + 1, len(plan), **what))
 
+        trained_on = self.trained_on(task.arm, task.seed)
+        training = self.recipe.training
+        if task.standard:
+            training = replace(training, method="standard")
+        key = self._key(training, task.seed, trained_on.rows)
         fitted = fit(
-            self.recipe.training,
+            training,
             self.recipe.execution,
             trained_on,
-            seed,
+            task.seed,
             self.state / f"{key}.pt",
             lambda history: report(epoch=history[-1]),
         )
+        if task.standard:
+            return StandardMember(
+                arm=task.arm,
+                seed=task.seed,
+                best_epoch=fitted.best_epoch,
+                epochs=len(fitted.history),
+                seconds=fitted.history[-1].seconds,
+                best=self._clean(fitted.best),
+                last=self._clean(fitted.last),
+            )
+        return self._attacked(task, fitted, key, trained_on.rows, report)
+
+    def _attacked(
+        self, task: Task, fitted: Fit, key: str, rows: I64, report: Callable[..., None]
+    ) -> Member:
         best = self._evaluate(fitted.best, key, "best", report)
         # Where the last epoch is the best there is one network, and one evaluation of it.
         is_last = fitted.best_epoch == len(fitted.history)
         last = best if is_last else self._evaluate(fitted.last, key, "last", report)
         return Member(
-            arm=arm,
-            seed=seed,
-            size=len(trained_on.rows),
-            rows_sha256=rows_sha256(trained_on.rows),
+            arm=task.arm,
+            seed=task.seed,
+            size=len(rows),
+            rows_sha256=rows_sha256(rows),
             best_epoch=fitted.best_epoch,
             epochs=len(fitted.history),
             seconds=fitted.history[-1].seconds,
@@ -141,24 +188,38 @@ class Making:
             last=last,
         )
 
-    def _key(self, seed: int, rows: I64) -> str:
+    def _key(self, training: Training, seed: int, rows: I64) -> str:
         """Return 16 hex digits that stand for everything a training depends on."""
-        recipe = self.recipe
         return configuration_hash(
             {
-                "training": asdict(recipe.training),
-                "execution": asdict(recipe.execution),
+                "training": asdict(training),
+                "execution": asdict(self.recipe.execution),
                 "seed": seed,
                 "rows": rows_sha256(rows),
                 "selected on": rows_sha256(self.arms.held_out),
             }
         )
 
+    def _net(self, weights: Weights) -> nn.Module:
+        identity = self.data.train.identity
+        return rebuilt(weights, self.recipe.training.model, identity.classes, identity.shape[2])
+
+    def _clean(self, weights: Weights) -> Accuracy:
+        """Return the accuracy of a network on the unperturbed examples."""
+        right = 0
+        with devices.deterministic(self.recipe.execution) as device, torch.no_grad():
+            net = self._net(weights).to(device)
+            for start in range(0, len(self.tested), _CLEAN_BATCH):
+                rows = self.tested[start : start + _CLEAN_BATCH]
+                x = as_pixels(torch.from_numpy(self.data.test.images[rows]).to(device))
+                predicted = net(x).argmax(dim=1).cpu().numpy()
+                right += int(np.count_nonzero(predicted == self.data.test.labels[rows]))
+        return Accuracy(right, len(self.tested))
+
     def _evaluate(
         self, weights: Weights, key: str, which: Which, report: Callable[..., None]
     ) -> Evaluation:
-        recipe, identity = self.recipe, self.data.train.identity
-        net = rebuilt(weights, recipe.training.model, identity.classes, identity.shape[2])
+        recipe = self.recipe
         attack = configuration_hash(
             {"suite": recipe.suite, "radius": recipe.radius, "examples": recipe.examples}
         )
@@ -168,7 +229,7 @@ class Making:
             saved = json.loads(path.read_text(encoding="utf-8"))
         with devices.deterministic(recipe.execution) as device:
             return evaluate(
-                net.to(device),
+                self._net(weights).to(device),
                 self.data.test.images[self.tested],
                 self.data.test.labels[self.tested],
                 radius_255=recipe.radius,

@@ -6,31 +6,35 @@ differ only in what they are trained on. The verdict rests on the differences be
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from datacurate.attacks.suites import plan
 from datacurate.data import DataSet
+from datacurate.errors import UsageError
 from datacurate.evaluation import choose_examples
 from datacurate.files.provenance import environment, now
 from datacurate.nets import check_name
-from datacurate.outputs import refuse_existing, write_json
-from datacurate.profiling import for_images
+from datacurate.outputs import refuse_existing, write_json, write_text
+from datacurate.profiling import for_images, training_data
 from datacurate.ranks.statistics import (
     assumed_difference_sd,
-    mcnemar,
     minimum_detectable_effect,
-    verdict,
+    simultaneous_level,
 )
 from datacurate.recipes import VerifyRecipe
-from datacurate.training import devices
+from datacurate.training import devices, kernels
 from datacurate.training.claims import claimed, has_claim
 from datacurate.training.loop import seconds_per_epoch
 from datacurate.training.methods import check_method
 from datacurate.verification.arms import Arms, GivenRows, arms_of, content_of, pairs
+from datacurate.verification.comparing import compared
+from datacurate.verification.found import Member, StandardMember, Verification
 from datacurate.verification.members import Making, Report, rows_sha256
-from datacurate.verification.record import Comparison, Member, Verification
+from datacurate.verification.record import as_record, seeds_of
+from datacurate.verification.table import as_markdown
 
 
 def resolved(recipe: VerifyRecipe, data: DataSet) -> VerifyRecipe:
@@ -39,21 +43,43 @@ def resolved(recipe: VerifyRecipe, data: DataSet) -> VerifyRecipe:
     Raises
     ------
     UnknownNameError
-        For a network or a method that does not exist.
+        For a network, a method or an attack suite that does not exist.
+    UsageError
+        If standard trainings are asked for beside standard trainings.
     """
     check_name(recipe.training.model)
     check_method(recipe.training)
+    plan(recipe.suite, data.train.identity.classes)
+    if recipe.standard and recipe.training.method == "standard":
+        raise UsageError(
+            "the trainings are standard ones already", hint="--set standard=false compares them"
+        )
     return replace(
         recipe,
         training=for_images(recipe.training, data),
-        execution=devices.resolve(recipe.execution),
+        execution=decided(recipe, data).execution,
+    )
+
+
+def decided(
+    recipe: VerifyRecipe, data: DataSet, tell: Callable[[str], None] | None = None
+) -> kernels.Decision:
+    """Return where and with which kernels trainings run; see `datacurate.training.kernels`."""
+    return kernels.decide(
+        recipe.execution,
+        for_images(recipe.training, data),
+        training_data(data),
+        runs=recipe.seeds * len(recipe.arms),
+        tell=tell,
     )
 
 
 def stated_effect(recipe: VerifyRecipe, data: DataSet) -> float | None:
     """Return the difference in points that a recipe can be expected to find, before it runs."""
     examples = min(recipe.examples or len(data.test), len(data.test))
-    return minimum_detectable_effect(recipe.seeds, assumed_difference_sd(examples))
+    level = simultaneous_level(len(pairs(recipe)))
+    spread = assumed_difference_sd(examples)
+    return minimum_detectable_effect(recipe.seeds, spread, level=level)
 
 
 def estimated_seconds(recipe: VerifyRecipe, data: DataSet, given: Mapping[str, GivenRows]) -> float:
@@ -74,6 +100,8 @@ def verify(
     out: Path,
     *,
     force: bool = False,
+    command: Sequence[str] = (),
+    shared: Path | None = None,
     on_progress: Report | None = None,
 ) -> Verification:
     """Retrain every arm, evaluate best and last checkpoints, and judge the differences.
@@ -90,9 +118,14 @@ def verify(
         The rows of the arm ``"kept"`` and of the user's own arms. That they belong to this data
         is for the caller to check; see `datacurate.files.indexfile`.
     out : Path
-        The record, JSON.
+        The record, JSON; for people it is written beside it in Markdown.
     force : bool
         Replace what is at `out`, and forget the state of an unfinished verification there.
+    command : sequence of str
+        The command line, for the record.
+    shared : Path, optional
+        A folder for the state of the members, where other verifications of this data find it and
+        which is left as it is at the end; by default it is part of the state beside `out`.
     on_progress : callable, optional
 
     Raises
@@ -104,7 +137,7 @@ def verify(
     UsageError, UnknownNameError
         If the arms do not hold; see `datacurate.verification.arms.arms_of`.
     """
-    refuse_existing(out, force)
+    refuse_existing_record(out, force)
     identity = data.train.identity
     arms = arms_of(recipe, data, given)
     state = state_directory(out)
@@ -113,14 +146,22 @@ def verify(
         "pixels": identity.pixel_fingerprint,
         "arms": {name: rows_sha256(arm.rows) for name, arm in given.items()},
     }
-    with claimed(state, recipe, work, lambda r: resolved(r, data), out, force) as full:
+
+    def settled(asked: VerifyRecipe) -> VerifyRecipe:
+        kernels.keep(decided(asked, data), state)
+        return resolved(asked, data)
+
+    with claimed(state, recipe, work, settled, out, force) as full:
         tested = choose_examples(content_of(data.test), full.examples)
-        making = Making(full, data, arms, tested, state)
-        members = [making.made(number, on_progress) for number in range(1, len(making.plan()) + 1)]
+        making = Making(full, data, arms, tested, shared or state)
+        made = [making.made(number, on_progress) for number in range(len(making.plan()))]
+        members = tuple(member for member in made if isinstance(member, Member))
+        robust = {(member.arm, member.seed): member.best.outcome.robust for member in members}
         found = Verification(
             recipe=full,
-            members=tuple(members),
-            comparisons=tuple(_compare(members, *pair, len(tested)) for pair in pairs(full)),
+            members=members,
+            standard=tuple(member for member in made if isinstance(member, StandardMember)),
+            comparisons=compared(robust, pairs(full), seeds_of(full)),
             expected_detectable=stated_effect(recipe, data),
             data={
                 "name": identity.name,
@@ -136,11 +177,36 @@ def verify(
             hardware={
                 **environment(),
                 "device": devices.describe(full.execution),
+                **kernels.kept(state),
                 "created": now(),
             },
+            command=command,
         )
-        write_json(out, found.as_dict())
+        # The record is written last: whoever finds it finds its table too.
+        write_text(table_path(out), as_markdown(found))
+        write_json(out, as_record(found))
     return found
+
+
+def refuse_existing_record(out: Path, force: bool) -> None:
+    """Raise unless a record and its table may be written.
+
+    Raises
+    ------
+    OutputError
+        As for `datacurate.outputs.refuse_existing`, for either.
+    UsageError
+        If they would be one file.
+    """
+    if out == table_path(out):
+        raise UsageError(f"the record cannot be {out}", expected="a file that ends in .json")
+    refuse_existing(out, force)
+    refuse_existing(table_path(out), force)
+
+
+def table_path(out: Path) -> Path:
+    """Return where the table of a record lies."""
+    return out.with_suffix(".md")
 
 
 def is_unfinished(out: Path) -> bool:
@@ -159,12 +225,3 @@ def _about(arm: str, arms: Arms, given: Mapping[str, GivenRows]) -> dict[str, An
         rows = given[arm].rows
         about |= {**given[arm].about, "given": len(rows), "given_rows_sha256": rows_sha256(rows)}
     return about
-
-
-def _compare(members: list[Member], judged: str, against: str, n: int) -> Comparison:
-    first = {member.seed: member.best for member in members if member.arm == judged}
-    second = {member.seed: member.best for member in members if member.arm == against}
-    seeds = sorted(first)
-    gains = [first[seed].robust.percent - second[seed].robust.percent for seed in seeds]
-    within = [mcnemar(first[seed].outcome.robust, second[seed].outcome.robust).p for seed in seeds]
-    return Comparison(judged, against, verdict(gains, n), tuple(within))

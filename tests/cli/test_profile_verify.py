@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -57,6 +58,7 @@ def test_two_halves_as_the_only_arms(profiled: Path, run: Run) -> None:
     code, out, err = run("verify", *halves, *QUICK, "--set", "seeds=2", "--set", "threads=1")
     assert code == 0, err
     assert "friendly against problematic: no detectable difference: over 2 seeds" in out
+    assert "friendly against problematic: no detectable" in (profiled / "verify.md").read_text()
     record = json.loads((profiled / "verify.json").read_text())
     assert record["recipe"]["arms"] == ["friendly", "problematic"]
     assert record["arms"]["problematic"]["file"] == "p.npy"
@@ -65,10 +67,9 @@ def test_two_halves_as_the_only_arms(profiled: Path, run: Run) -> None:
         (arm, seed) for seed in (0, 1) for arm in ("friendly", "problematic")
     ]
 
-    (profiled / "verify.json").unlink()
-    code, out, err = run("verify", *halves, *QUICK, "--compare", "problematic:friendly")
-    assert code == 0, err
-    assert "problematic against friendly: no detectable" in out
+    code, _, err = run("verify", *halves, *QUICK, "--compare", "problematic:friendly:x")
+    assert code == 1  # the first record is there
+    assert "exists already" in err
 
 
 @pytest.mark.parametrize(
@@ -79,13 +80,38 @@ def test_two_halves_as_the_only_arms(profiled: Path, run: Run) -> None:
         (("--arm", "kept=idx.npy", "idx.npy"), "'kept' is given twice"),
         (("--arm", "all=idx.npy"), "'all' cannot be the name of an arm"),
         (("--arm", "a=none.npy"), "there is no index file none.npy"),
-        (("--arm", "a=idx.npy", "--compare", "a:b"), "there is no arm to compare 'b'"),
+        (("--sweep", "keep=0.5", "--keep", "0.5"), "leave out --keep"),
+        (("--sweep", "keep"), "has no values"),
+        (("--sweep", "radius=8,8"), "needs different values"),
+        (("--suite", "costum"), "did you mean 'custom'"),
+        (("digits",), "do not say how many examples are kept"),
+        (("--out", "verify.md"), "the record cannot be verify.md"),
+        (("--arm", "a=idx.npy", "--compare", "a:b"), "no arm to compare called 'b'"),
     ],
 )
 def test_bad_arms(profiled: Path, run: Run, arguments: tuple[str, ...], said: str) -> None:
     code, out, err = run("verify", *QUICK, *arguments)
     assert (code, out) == (2, "")
     assert said in err
+
+
+def test_a_sweep_of_what_published_ranks_keep(here: Path, run: Run) -> None:
+    # The digits' ranks ship with the package: the same name means the same rows as for prune.
+    assert run("prune", "digits", "--keep", "0.6", "--out", "idx.npy")[0] == 0
+    sweep = ("--sweep", "keep=0.6,0.8", "--set", "arms=kept,random", "--set", "examples=8")
+    code, out, err = run("verify", "digits", *sweep, *QUICK)
+    assert code == 0, err
+    assert "keep=0.8: kept against random: no detectable difference" in out
+    table = json.loads((here / "verify.json").read_text())
+    assert [point["value"] for point in table["points"]] == ["0.6", "0.8"]
+    records = [json.loads((here / point["record"]).read_text()) for point in table["points"]]
+    rows = np.load(here / "idx.npy").astype("<i8")
+    given = [record["arms"]["kept"]["given_rows_sha256"] for record in records]
+    assert given[0] == hashlib.sha256(rows.tobytes()).hexdigest() != given[1]
+    assert records[0]["arms"]["kept"]["source"]["file"].startswith("digits")
+    lines = (here / "verify.csv").read_text().splitlines()
+    assert lines[0].startswith("keep,arm,at,examples,clean,clean_sd,")
+    assert len(lines) == 1 + 2 * 2 * 2
 
 
 def test_profile_in_json_and_again(here: Path, run: Run) -> None:

@@ -10,8 +10,10 @@ from datacurate.errors import UsageError
 from datacurate.ranks.statistics import (
     Accuracy,
     assumed_difference_sd,
+    interval,
     mcnemar,
     minimum_detectable_effect,
+    simultaneous_level,
     verdict,
 )
 
@@ -54,43 +56,93 @@ def test_refuses_what_is_no_difference(bad):
         verdict(bad, 100)
 
 
-def simulate(seeds, n, effect, repetitions, chance):
-    """Return differences in points of paired arms whose examples are right by chance.
+def simulate(seeds, n, effects, repetitions, chance, trials=50):
+    """Return differences in points, shape (repetitions, seeds, len(effects)), of trained arms.
 
-    Examples are right with probabilities spread as robust accuracies are (many near 0 and 1), so
-    that two trainings disagree on some 15 %; each training moves all of them together a little;
-    and the first arm's are raised by `effect` points in the mean.
+    Whole experiments: examples are right with probabilities spread as robust accuracies are (many
+    near 0 and 1), so that two trainings disagree on some 15 %; each training moves all of them
+    together a little; and in each arm they are raised by its effect, in points of the mean, above
+    those of the arm that all are compared with.
     """
-    probability = chance.beta(0.35, 0.35, size=n)
-    room = probability * (1 - probability)
-    raised = probability + effect / 100 * room / room.mean()
-    shape = (repetitions, seeds, n)
-    arms = []
-    for arm in (raised, probability):
-        together = chance.normal(0, 0.002, size=(repetitions, seeds, 1))
-        right = chance.random(shape, dtype=np.float32) < arm + together
-        arms.append(100 * right.mean(axis=2))
-    return arms[0] - arms[1]
+    found = np.empty((repetitions, seeds, len(effects)))
+    for start in range(0, repetitions, trials):
+        probability = chance.beta(0.35, 0.35, size=n).astype(np.float32)
+        room = probability * (1 - probability)
+        together = chance.normal(0, 0.002, size=(trials, seeds, len(effects) + 1))
+        accuracies = np.empty(together.shape)
+        for arm, effect in enumerate((0.0, *effects)):
+            raised = probability + np.float32(effect / 100) * room / room.mean()
+            drawn = chance.random((trials, seeds, n), dtype=np.float32)
+            drawn -= together[:, :, arm, None].astype(np.float32)
+            accuracies[:, :, arm] = 100 * (drawn < raised).mean(axis=2)
+        found[start : start + trials] = accuracies[:, :, 1:] - accuracies[:, :, :1]
+    return found
+
+
+def called(differences, n, level=0.95):
+    """Return for each experiment of shape (..., seeds) whether it is called better, and worse."""
+    _, low, high = interval(differences, n, level=level)
+    return low > 0, high < 0
+
+
+def test_the_interval_is_that_of_the_verdict():
+    differences = np.random.default_rng(0).normal(0.5, 0.6, size=(20, 4))
+    for level in (0.95, simultaneous_level(3)):
+        sd, low, high = interval(differences, 1000, level=level)
+        better, worse = called(differences, 1000, level)
+        for index, row in enumerate(differences):
+            found = verdict(row, 1000, level=level)
+            assert (found.sd, found.low, found.high) == (sd[index], low[index], high[index])
+            assert (found.word == "better", found.word == "worse") == (better[index], worse[index])
+            assert f"{100 * level:.4g}% interval" in found.reason
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 @pytest.mark.parametrize("n", [100, 1000])
 def test_verdict_errs_at_its_level(seeds, n):
-    repetitions = 800
-    differences = simulate(seeds, n, 0.0, repetitions, np.random.default_rng(seeds * n))
-    words = [verdict(row, n).word for row in differences]
-    wrong = repetitions - words.count("no detectable difference")
-    # 5 %, or less where whole examples are few: the interval says no more than it knows.
-    assert stats.binomtest(wrong, repetitions, 0.05, alternative="greater").pvalue > 0.001
-    if n == 1000:
-        assert stats.binomtest(wrong, repetitions, 0.05).pvalue > 0.001
+    differences = simulate(seeds, n, (0.0,), 2000, np.random.default_rng(seeds * n))[..., 0]
+    wrong = int(np.logical_or(*called(differences, n)).sum())
+    # 5 %, or less where a spread below one example's share is not believed: of few examples, and of
+    # two seeds, which err when they happen to agree.
+    assert stats.binomtest(wrong, 2000, 0.05, alternative="greater").pvalue > 0.001
+    if n == 1000 and seeds > 2:
+        assert stats.binomtest(wrong, 2000, 0.05).pvalue > 0.001
+
+
+def test_several_verdicts_err_together_at_the_level_of_one():
+    # Three arms against the same fourth: their differences go up and down together.
+    differences = simulate(3, 1000, (0.0,) * 3, 3000, np.random.default_rng(5)).swapaxes(1, 2)
+    alone, together = (
+        np.logical_or(*called(differences, 1000, level)).any(axis=1).sum()
+        for level in (0.95, simultaneous_level(3))
+    )
+    assert stats.binomtest(int(together), 3000, 0.05, alternative="greater").pvalue > 0.001
+    assert stats.binomtest(int(alone), 3000, 0.05, alternative="greater").pvalue < 1e-6
+
+
+def test_one_comparison_is_not_corrected():
+    assert simultaneous_level(1) == 0.95
+    assert simultaneous_level(2) == pytest.approx(0.975)
+    assert simultaneous_level(5, 0.9) == pytest.approx(0.98)
+
+
+@pytest.mark.parametrize(("seeds", "comparisons"), [(3, 1), (5, 1), (5, 2)])
+def test_the_stated_effect_is_found_in_four_of_five_experiments(seeds, comparisons):
+    n, level = 1000, simultaneous_level(comparisons)
+    chance = np.random.default_rng(seeds + comparisons)
+    # The spread that these experiments have is known only from many of them.
+    sd = float(simulate(seeds, n, (2.0,), 2000, chance).std())
+    effect = minimum_detectable_effect(seeds, sd, level=level)
+    better, worse = called(simulate(seeds, n, (effect,), 2000, chance)[..., 0], n, level)
+    assert 0.75 < better.mean() < 0.85
+    assert not worse.any()
 
 
 def test_the_known_effect_is_inside_the_interval():
-    differences = simulate(4, 1000, 2.0, 600, np.random.default_rng(7))
-    found = [verdict(row, 1000) for row in differences]
-    inside = sum(one.low <= 2.0 <= one.high for one in found)
-    assert stats.binomtest(inside, 600, 0.95).pvalue > 0.001
+    differences = simulate(4, 1000, (2.0,), 2000, np.random.default_rng(7))[..., 0]
+    _, low, high = interval(differences, 1000)
+    inside = int(np.count_nonzero((low <= 2.0) & (high >= 2.0)))
+    assert stats.binomtest(inside, 2000, 0.95).pvalue > 0.001
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5, 10])
@@ -116,7 +168,7 @@ def test_the_assumed_spread():
     assert assumed_difference_sd(10_000) == pytest.approx(0.25 * 2**0.5)
     assert assumed_difference_sd(100) == pytest.approx(10 * assumed_difference_sd(10_000))
     assert assumed_difference_sd(50_000) == assumed_difference_sd(10_000)
-    simulated = simulate(1, 1000, 0.0, 2000, np.random.default_rng(3)).std()
+    simulated = simulate(1, 1000, (0.0,), 2000, np.random.default_rng(3)).std()
     # The published spread on 10,000 examples foretells about what independent examples give here.
     assert assumed_difference_sd(1000) == pytest.approx(simulated, rel=0.3)
 

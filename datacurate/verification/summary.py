@@ -1,0 +1,150 @@
+"""What each arm reached, over its seeds: accuracies, and the gaps that the papers look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from datacurate.verification.found import Member, Verification
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A figure over the seeds of an arm, in points.
+
+    Attributes
+    ----------
+    mean : float
+    sd : float or None
+        None for one seed.
+    """
+
+    mean: float
+    sd: float | None
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2f}" + ("" if self.sd is None else f"±{self.sd:.2f}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return mean and deviation, for JSON."""
+        return {"mean": self.mean, "sd": self.sd}
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What an arm reached at its best, or its last, checkpoints.
+
+    Attributes
+    ----------
+    clean, pgd10, robust : Spread
+        Accuracies in percent; robust is under the recipe's suite.
+    overestimation_gap : Spread
+        PGD-10 less robust accuracy: gradient masking (S0, figure 16).
+    cross_generalization_gap : Spread or None
+        Clean accuracy of standard training on the same rows less `clean` (S0, figure 13); None
+        without standard trainings.
+    """
+
+    clean: Spread
+    pgd10: Spread
+    robust: Spread
+    overestimation_gap: Spread
+    cross_generalization_gap: Spread | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures, for JSON."""
+        cross = self.cross_generalization_gap
+        return {
+            "clean": self.clean.as_dict(),
+            "pgd10": self.pgd10.as_dict(),
+            "autoattack": self.robust.as_dict(),
+            "overestimation_gap": self.overestimation_gap.as_dict(),
+            "cross_generalization_gap": None if cross is None else cross.as_dict(),
+        }
+
+
+@dataclass(frozen=True)
+class ArmSummary:
+    """What an arm reached.
+
+    Attributes
+    ----------
+    arm : str
+    examples : int
+        Trained on.
+    best, last : Reached
+    robust_overfitting_gap : Spread
+        Robust accuracy at the best checkpoint less that at the last (S0, figure 14).
+    minutes : float
+        Mean of the trainings.
+    warnings : tuple of str
+        Of its members: signs that a robust accuracy is too high.
+    """
+
+    arm: str
+    examples: int
+    best: Reached
+    last: Reached
+    robust_overfitting_gap: Spread
+    minutes: float
+    warnings: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the summary, for JSON."""
+        return {
+            "arm": self.arm,
+            "examples": self.examples,
+            "best": self.best.as_dict(),
+            "last": self.last.as_dict(),
+            "robust_overfitting_gap": self.robust_overfitting_gap.as_dict(),
+            "minutes": self.minutes,
+            "warnings": list(self.warnings),
+        }
+
+
+def summaries(found: Verification) -> tuple[ArmSummary, ...]:
+    """Return what each arm of a verification reached, in the order of the recipe."""
+    return tuple(_summary(arm, found) for arm in found.recipe.arms)
+
+
+def _summary(arm: str, found: Verification) -> ArmSummary:
+    members = found.of(arm)
+    standard = {member.seed: member for member in found.standard if member.arm == arm}
+    over = [m.best.robust.percent - m.last.robust.percent for m in members]
+    warnings = [
+        f"{arm}, seed {m.seed}, {which} checkpoint: {line}"
+        for m in members
+        for which, evaluation in m.evaluations().items()
+        for line in evaluation.outcome.warnings
+    ]
+    return ArmSummary(
+        arm=arm,
+        examples=members[0].size,
+        best=_reached(members, [standard[s].best.percent for s in sorted(standard)], "best"),
+        last=_reached(members, [standard[s].last.percent for s in sorted(standard)], "last"),
+        robust_overfitting_gap=_spread(over),
+        minutes=sum(m.seconds for m in members) / len(members) / 60,
+        warnings=tuple(warnings),
+    )
+
+
+def _reached(members: Sequence[Member], standard: Sequence[float], which: str) -> Reached:
+    evaluations = [getattr(member, which) for member in members]
+    clean = [e.clean.percent for e in evaluations]
+    return Reached(
+        clean=_spread(clean),
+        pgd10=_spread([e.pgd.percent for e in evaluations]),
+        robust=_spread([e.robust.percent for e in evaluations]),
+        overestimation_gap=_spread([e.overestimation_gap for e in evaluations]),
+        cross_generalization_gap=(
+            _spread([s - c for s, c in zip(standard, clean, strict=True)]) if standard else None
+        ),
+    )
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return Spread(float(np.mean(values)), sd)
