@@ -204,7 +204,7 @@ def test_a_record_gives_its_verdicts_again(
     for member in record["members"]:
         assert np.array_equal(broken_by(member["best"]), robust[member["arm"], member["seed"]])
     # Two comparisons: each interval at 97.5 %, recomputed here from the stated counts alone.
-    counts = {(m["arm"], m["seed"]): m["best"]["autoattack"]["correct"] for m in record["members"]}
+    counts = {(m["arm"], m["seed"]): m["best"]["robust"]["correct"] for m in record["members"]}
     gains = [100 * (counts["kept", s] - counts["all", s]) / 12 for s in (0, 1)]
     spread = max(np.std(gains, ddof=1), 100 / 12)
     half = stats.t.ppf(0.9875, 1) * spread / 2**0.5
@@ -238,18 +238,16 @@ def test_gaps_are_differences_of_what_members_reached(found: tuple[Path, Verific
     for summary in record["summary"]:
         members = [m for m in record["members"] if m["arm"] == summary["arm"]]
         best, last = (
-            {name: [m[which][name]["percent"] for m in members] for name in ("pgd10", "autoattack")}
+            {name: [m[which][name]["percent"] for m in members] for name in ("pgd10", "robust")}
             for which in ("best", "last")
         )
-        gap = np.subtract(best["autoattack"], last["autoattack"])
+        gap = np.subtract(best["robust"], last["robust"])
         assert summary["robust_overfitting_gap"]["mean"] == pytest.approx(gap.mean())
         assert summary["robust_overfitting_gap"]["sd"] == pytest.approx(gap.std(ddof=1))
-        masked = np.subtract(best["pgd10"], best["autoattack"])
+        masked = np.subtract(best["pgd10"], best["robust"])
         assert summary["best"]["overestimation_gap"]["mean"] == pytest.approx(masked.mean())
         assert summary["best"]["cross_generalization_gap"] is None
-        assert summary["best"]["autoattack"]["sd"] == pytest.approx(
-            np.std(best["autoattack"], ddof=1)
-        )
+        assert summary["best"]["robust"]["sd"] == pytest.approx(np.std(best["robust"], ddof=1))
 
 
 def test_standard_trainings_give_the_cross_generalization_gap(

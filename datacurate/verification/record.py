@@ -39,6 +39,7 @@ def as_record(found: Verification) -> dict[str, Any]:
         "hardware": dict(found.hardware),
         "selection": selection_in_words(found.recipe),
         "expected_detectable_points": found.expected_detectable,
+        "upper_bound": is_upper_bound(found.recipe),
         "correction": correction(len(found.comparisons)),
         "comparisons": [comparison.as_dict() for comparison in found.comparisons],
         "summary": [summary.as_dict() for summary in summaries(found)],
@@ -52,6 +53,11 @@ def selection_in_words(recipe: VerifyRecipe) -> str:
     if recipe.select == "test":
         return "test examples (as the paper does: the best checkpoint has seen them)"
     return f"{recipe.held_out:.0%} of the training examples, held out of every arm"
+
+
+def is_upper_bound(recipe: VerifyRecipe) -> bool:
+    """Return whether robust accuracy is an upper bound of what AutoAttack would leave."""
+    return recipe.suite not in ("custom", "standard")
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -131,7 +137,7 @@ def _require_consistent(path: Path, record: Mapping[str, Any]) -> None:
             outcome, pgd10 = broken_by(stated), unpacked(stated["examples"]["pgd10"])
             for name, right in (
                 ("clean", outcome != CLEAN_WRONG),
-                ("autoattack", outcome == SURVIVED),
+                ("robust", outcome == SURVIVED),
                 ("pgd10", pgd10 == 1),
             ):
                 what = f"{name} accuracy of {member['arm']}, seed {member['seed']}, {which}"
@@ -176,6 +182,7 @@ def _evaluated(evaluation: Evaluation) -> dict[str, Any]:
     """Return an evaluation for JSON, with what became of each example."""
     return {
         **evaluation.as_dict(),
+        "robust": evaluation.robust.as_dict(),
         "examples": {
             "broken_by": packed(evaluation.outcome.broken_by),
             "pgd10": packed(evaluation.pgd10.astype(np.int8)),

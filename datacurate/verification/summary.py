@@ -60,7 +60,7 @@ class Reached:
         return {
             "clean": self.clean.as_dict(),
             "pgd10": self.pgd10.as_dict(),
-            "autoattack": self.robust.as_dict(),
+            "robust": self.robust.as_dict(),
             "overestimation_gap": self.overestimation_gap.as_dict(),
             "cross_generalization_gap": None if cross is None else cross.as_dict(),
         }

@@ -30,7 +30,7 @@ from datacurate.verification.running import (
 
 FORMAT = "datacurate.sweep"
 FORMAT_VERSION = "1.0"
-_ACCURACIES = ("clean", "pgd10", "autoattack", "overestimation_gap", "cross_generalization_gap")
+_ACCURACIES = ("clean", "pgd10", "robust", "overestimation_gap", "cross_generalization_gap")
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,8 @@ from typing import Any
 from datacurate.recipes import VerifyRecipe, recipe_hash
 from datacurate.verification.comparing import Comparison, correction
 from datacurate.verification.found import Verification
-from datacurate.verification.record import selection_in_words
+from datacurate.verification.record import is_upper_bound, selection_in_words
 from datacurate.verification.summary import ArmSummary, Spread, summaries
-
-_AUTOATTACK = ("custom", "standard")
 
 
 def table(found: Verification) -> tuple[list[str], list[list[str]]]:
@@ -30,7 +28,7 @@ def table(found: Verification) -> tuple[list[str], list[list[str]]]:
 
 def suite_title(recipe: VerifyRecipe) -> str:
     """Return what accuracy under the recipe's suite is called; an upper bound says so."""
-    return "AutoAttack" if recipe.suite in _AUTOATTACK else f"{recipe.suite} (upper bound)"
+    return f"{recipe.suite} (upper bound)" if is_upper_bound(recipe) else "AutoAttack"
 
 
 def statement(found: Verification) -> str:
@@ -41,14 +39,14 @@ def statement(found: Verification) -> str:
         f"mean±deviation over {recipe.seeds} seed{'s' * (recipe.seeds > 1)}; {outcome.label} by "
         f"{outcome.implementation}; best checkpoint chosen on {selection_in_words(recipe)}"
     )
-    if recipe.suite not in _AUTOATTACK:
+    if is_upper_bound(recipe):
         text += "; true robust accuracy is at most this: a stronger attack may turn a verdict"
     return text
 
 
 def verdict_line(found: Verification, comparison: Comparison) -> str:
     """Return a verdict with its reason, in a line."""
-    bound = "" if found.recipe.suite in _AUTOATTACK else ", by an upper bound of robust accuracy"
+    bound = ", by an upper bound of robust accuracy" if is_upper_bound(found.recipe) else ""
     return (
         f"{comparison.judged} against {comparison.against}: {comparison.verdict.word}{bound}: "
         f"{comparison.verdict.reason}"
