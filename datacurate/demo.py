@@ -63,7 +63,7 @@ def demo(
     Parameters
     ----------
     directory : Path
-        Made if missing; gets ``digits.ranks.h5``, ``idx.npy`` and ``verify.json``.
+        Made if missing; gets ``digits.ranks.h5``, ``idx.npy``, ``verify.json`` and ``verify.md``.
     force : bool
         Replace what is there.
     on_profile, on_verify : callable, optional

@@ -115,6 +115,8 @@ def verify(
     key, values = swept(sweep)
     if key == "keep" and keep is not None:
         raise UsageError("a sweep over keep says what is kept", hint="leave out --keep")
+    if key is not None and expect is not None:
+        raise UsageError("a sweep has no one verdict to expect", hint="leave out --expect")
     verification.refuse_existing_record(out, force)
     amounts = values if key == "keep" else [keep] * len(values)
     kept, own = indexes(indices, arm or [], amounts, data)
@@ -132,7 +134,7 @@ def verify(
     if verification.is_unfinished(out) and not force:
         console.note(f"going on with the unfinished verification of {out}")
     else:
-        _estimate(points[0], images)
+        _estimate(points[0], images, "its" if key is None else "the first value's")
     epochs = [_epochs(point.recipe) for point in points]
     with Watch(sum(epochs)) as watch:
         if key is not None:
@@ -184,12 +186,12 @@ def _announce(point: Point, images: DataSet) -> None:
     console.note(_effect_line(full, images))
 
 
-def _estimate(point: Point, images: DataSet) -> None:
+def _estimate(point: Point, images: DataSet, whose: str) -> None:
     from datacurate.cli.progress import duration
     from datacurate.verification import estimated_seconds
 
     seconds = estimated_seconds(point.recipe, images, point.given)
-    console.note(f"its trainings take about {duration(seconds)}, the attacks come on top")
+    console.note(f"{whose} trainings take about {duration(seconds)}, the attacks come on top")
 
 
 def _epochs(recipe: VerifyRecipe) -> int:

@@ -82,6 +82,7 @@ def test_two_halves_as_the_only_arms(profiled: Path, run: Run) -> None:
         (("--arm", "a=none.npy"), "there is no index file none.npy"),
         (("--sweep", "keep=0.5", "--keep", "0.5"), "leave out --keep"),
         (("--sweep", "keep"), "has no values"),
+        (("--sweep", "radius=4,8", "--expect", "better"), "no one verdict to expect"),
         (("--sweep", "radius=8,8"), "needs different values"),
         (("--suite", "costum"), "did you mean 'custom'"),
         (("digits",), "do not say how many examples are kept"),
