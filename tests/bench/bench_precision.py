@@ -30,6 +30,7 @@ def profiled(data: DataSet, seed: int, dtype: str, epochs: int, threads: int) ->
         [
             f"seed={seed}",
             f"execution.dtype={dtype}",
+            "kernels=eager",
             f"threads={threads}",
             f"epochs={epochs}",
             "runs=1",
