@@ -175,11 +175,6 @@ def pace(training: Training, execution: Execution, data: TrainingData, steps: in
         return Pace(max(0.0, started - began - a_step), 1.1 * a_step / size * len(data.rows))
 
 
-def seconds_per_epoch(training: Training, execution: Execution, data: TrainingData) -> float:
-    """Return an estimate of the time that an epoch takes here; see `pace`."""
-    return pace(training, execution, data).epoch_seconds
-
-
 class Run:
     """The state of one training."""
 

@@ -27,7 +27,7 @@ from datacurate.ranks.statistics import (
 from datacurate.recipes import VerifyRecipe
 from datacurate.training import devices, kernels
 from datacurate.training.claims import claimed, has_claim
-from datacurate.training.loop import seconds_per_epoch
+from datacurate.training.loop import pace
 from datacurate.training.methods import check_method
 from datacurate.verification.arms import Arms, GivenRows, arms_of, content_of, pairs
 from datacurate.verification.comparing import compared
@@ -88,9 +88,10 @@ def estimated_seconds(recipe: VerifyRecipe, data: DataSet, given: Mapping[str, G
     arms = arms_of(full, data, given)
     making = Making(full, data, arms, choose_examples(content_of(data.test), 1), Path())
     largest = max(full.arms, key=arms.size)
-    epoch = seconds_per_epoch(full.training, full.execution, making.trained_on(largest, full.seed))
+    found = pace(full.training, full.execution, making.trained_on(largest, full.seed))
     shares = [arms.size(arm) / arms.size(largest) for arm in full.arms]
-    return epoch * full.training.epochs * full.seeds * sum(shares)
+    epochs = full.training.epochs * full.seeds * sum(shares)
+    return found.setup_seconds + found.epoch_seconds * epochs
 
 
 def verify(
