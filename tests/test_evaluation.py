@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from datacurate.attacks import searches
+from datacurate.attacks import suites
 from datacurate.evaluation import choose_examples, evaluate
 from datacurate.fingerprints import content_hashes
 
@@ -60,7 +60,7 @@ def test_accuracies_are_the_exact_ones(grey):
 
 
 def test_colour_images_and_many_classes(monkeypatch):
-    monkeypatch.setattr(searches, "_ITERATIONS", 20)
+    monkeypatch.setattr(suites, "_ITERATIONS", 20)
     images = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 3), dtype=np.uint8)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -82,7 +82,11 @@ def test_dictionary_is_json_and_names_what_it_rests_on(grey):
     assert found["n"] == 56
     assert found["radius_255"] == pytest.approx(8)
     assert found["attacks"][0]["correct_after"] == found["autoattack"]["correct"]
-    assert found["implementation"].startswith("pyautoattack ")
+    assert found["implementation"].startswith("datacurate searches ")
+    assert found["robust"] == found["autoattack"]
+    # A hundred steps, a forward pass more than gradients: nothing was skipped on a survivor.
+    spent = {"steps": [100, 100], "forwards": [101, 101], "gradients": [100, 100]}
+    assert found["attacks"][0]["spent_on_survivors"] == spent
     assert {"seed", "device", "torch", "label", "warnings", "unconfirmed"} <= set(found)
 
 

@@ -1,8 +1,9 @@
-"""AutoAttack on one model: attacks in turn over the survivors, each claim confirmed.
+"""A suite of attacks on one model: in turn over the survivors, each claim confirmed.
 
-The attacks are those of the `pyautoattack` package (see `datacurate.attacks.searches`). What this
-adds is the right targets for any number of classes, an explicit seed, a record of which attack
-broke which example, a fresh float32 check of everything claimed, and a state to resume from.
+The attacks are ours, or those of the `pyautoattack` package (see `datacurate.attacks.searches`).
+Around them are the right targets for any number of classes, an explicit seed, a record of which
+attack broke which example and of what each example cost, a fresh float32 check of everything
+claimed, and a state to resume from.
 """
 
 from __future__ import annotations
@@ -16,17 +17,20 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from datacurate.attacks.budget import Hunt, Predict, Victim
 from datacurate.attacks.correctness import Progress
 from datacurate.attacks.frozen import device_of, frozen
+from datacurate.attacks.fused import quick
 from datacurate.attacks.outcome import CLEAN_WRONG, SURVIVED, AttackOutcome, AttackState
 from datacurate.attacks.precision import full_float32
-from datacurate.attacks.searches import Predict, search
+from datacurate.attacks.searches import Implementation, search
 from datacurate.attacks.suites import plan
 from datacurate.errors import DatacurateError, StateError, UsageError
 from datacurate.fingerprints import U64, columns_sha256, configuration_hash
 
 _RADIUS_TOLERANCE = 1e-6  # pixels near 1 are rounded to 6e-8
-_SQUARE_ALARM = 0.002  # Square finding more than this beyond the rest is a sign of masked gradients
+_ALARM = 0.002  # an attack without gradients that finds more than this alone speaks of masking
+_SEARCH_VERSION = 1  # of our searches: another number where their results change
 _RANDOM_LOGITS = 1e-4  # difference of two passes, relative to the logits, of a random model
 _PROBABILITY = 1e-5  # rounding within which outputs look like probabilities
 
@@ -44,8 +48,11 @@ def autoattack(
     state: AttackState | None = None,
     save: Callable[[AttackState], None] | None = None,
     progress: Progress | None = None,
+    implementation: Implementation = "own",
+    dtype: torch.dtype = torch.float32,
+    surrogate: nn.Module | None = None,
 ) -> AttackOutcome:
-    """Attack a model with a suite of AutoAttack and return what broke each example.
+    """Attack a model with a suite and return what broke each example.
 
     Misclassified examples are set aside first; then each attack runs over those that the ones
     before it left. A claimed adversarial example counts once a fresh float32 pass confirms the
@@ -54,7 +61,8 @@ def autoattack(
 
     An example's result depends on the seed and its key. It does not depend on the other examples,
     but for rounding: kernels may add in another order for another batch size. All of them share
-    Square's sequence of squares.
+    Square's sequence of squares. An example leaves the batch when it breaks; every other one is
+    given each attack's whole budget, and the outcome counts it.
 
     Parameters
     ----------
@@ -66,7 +74,7 @@ def autoattack(
     radius : float
         Of the ℓ∞ ball, in pixel units.
     suite : str
-        ``"custom"`` or ``"standard"``; see `datacurate.attacks.suites.plan`.
+        Such as ``"standard"``; see `datacurate.attacks.suites.plan`.
     seed : int
     batch_size : int
     keys : ndarray of uint64, shape (N,), optional
@@ -77,11 +85,18 @@ def autoattack(
         Given the state after each attack, or each target of a targeted one.
     progress : callable, optional
         ``progress(attack, examples_done, examples)`` after each batch.
+    implementation : str
+        ``"own"``, or ``"package"`` for the attacks of `pyautoattack`.
+    dtype : dtype
+        In which our attacks look for directions: bfloat16 where the device multiplies it, else
+        float32. Square compares, and every claim is decided, in float32.
+    surrogate : Module, optional
+        What the suite ``"transfer"`` makes its examples for.
 
     Raises
     ------
     UsageError
-        If shapes, pixels or labels do not fit.
+        If shapes, pixels or labels do not fit, or ``"transfer"`` has no surrogate.
     StateError
         If the state belongs to other work.
     DatacurateError
@@ -101,30 +116,44 @@ def autoattack(
         torch.autocast(device.type, enabled=False),
         torch.no_grad(),
         frozen(model),
+        frozen(model if surrogate is None else surrogate),
     ):
         broken_by, classes, warnings = _clean_pass(predict, x, y, batch_size, device)
         todo = plan(suite, classes)
+        title = _title(implementation, dtype)
+        networks = _networks(model, surrogate, suite)
         seconds = [0.0] * len(todo.attacks)
+        spent = np.zeros((len(todo.attacks), len(x), 3), dtype=np.int32)
         unconfirmed = done = 0
-        fingerprint = _fingerprint(model, x, y, keys, [todo.label, radius, seed])
+        fingerprint = _fingerprint(networks, x, y, keys, [todo.label, radius, seed, title])
         if state is not None:
             _require_same(state, fingerprint)
             broken_by = np.array(state["broken_by"], dtype=np.int8)
             seconds, unconfirmed = list(state["seconds"]), state["unconfirmed"]
+            spent = np.array(state["spent"], dtype=np.int32).reshape(spent.shape)
             done = state["passes"]
+        sample = x[:batch_size].to(device).float()
+        victims = [_victim(network, sample, dtype, implementation) for network in networks]
         for number, step in enumerate(todo.passes[done:], start=done + 1):
             attack = todo.attacks.index(step.attack)
             survivors = np.flatnonzero(broken_by == SURVIVED)
             began = time.perf_counter()
             for end, rows in _batches(survivors, batch_size):
-                # The package takes views that images stored channels last do not have.
-                pixels, labels = x[rows].to(device).contiguous(), y[rows].to(device)
-                candidates, claimed = search(
-                    step, predict, pixels, labels, radius=radius, keys=keys[rows], seed=seed
+                # Rows of an image are views that images stored channels last do not have.
+                pixels, labels = x[rows].to(device).float().contiguous(), y[rows].to(device)
+                hunt = Hunt(victims[0], pixels, labels, radius)
+                claimed = search(
+                    step,
+                    hunt,
+                    keys=keys[rows],
+                    seed=seed,
+                    implementation=implementation,
+                    surrogate=victims[-1] if surrogate is not None else None,
                 )
-                _require_within(step.attack, candidates[claimed], pixels[claimed], radius)
-                hits = _confirmed(predict, candidates, claimed, labels)
-                unconfirmed += int(claimed.sum()) - int(hits.sum())
+                _require_within(step.attack, hunt.candidates[claimed], pixels[claimed], radius)
+                hits = _confirmed(predict, hunt.candidates, claimed, labels)
+                spent[attack, rows] += np.stack([hunt.steps, hunt.forwards, hunt.gradients], 1)
+                unconfirmed += hunt.unconfirmed + int(claimed.sum()) - int(hits.sum())
                 broken_by[rows[hits.cpu().numpy()]] = attack
                 if progress is not None:
                     progress(step.attack, end, len(survivors))
@@ -137,6 +166,7 @@ def autoattack(
                         broken_by=broken_by.tolist(),
                         seconds=list(seconds),
                         unconfirmed=unconfirmed,
+                        spent=spent.tolist(),
                     )
                 )
     return AttackOutcome(
@@ -148,9 +178,21 @@ def autoattack(
         unconfirmed=unconfirmed,
         radius=radius,
         seed=seed,
-        implementation=_implementation(),
+        implementation=title,
         warnings=(*warnings, *_masking(todo.attacks, broken_by)),
+        spent=spent,
     )
+
+
+def _networks(model: nn.Module, surrogate: nn.Module | None, suite: str) -> list[nn.Module]:
+    if (suite == "transfer") != (surrogate is not None):
+        raise UsageError(
+            "only the suite transfer has a surrogate, and it needs one",
+            expected="a surrogate" if surrogate is None else "no surrogate",
+            got=f"suite {suite}",
+            hint="--suite transfer --surrogate FILE",
+        )
+    return [model] if surrogate is None else [model, surrogate]
 
 
 def _batches(rows: npt.NDArray[np.int64], size: int) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
@@ -197,12 +239,34 @@ def _confirmed(predict: Predict, candidates: Tensor, claimed: Tensor, labels: Te
     return hits
 
 
+def _victim(
+    network: nn.Module, sample: Tensor, dtype: torch.dtype, implementation: Implementation
+) -> Victim:
+    """Return a network as our searches see it; the package's search with the network itself."""
+
+    def exact(pixels: Tensor) -> Tensor:
+        with full_float32(pixels.device):
+            logits: Tensor = network(pixels)
+        return logits.float()
+
+    if implementation == "package":
+        return Victim(exact, exact, exact)
+    return Victim(exact, quick(network, sample, dtype), quick(network, sample, torch.float32))
+
+
+def _title(implementation: Implementation, dtype: torch.dtype) -> str:
+    """Return whose searches these are, and in which arithmetic."""
+    if implementation == "package":
+        return f"pyautoattack {version('pyautoattack')}"
+    return f"datacurate searches {_SEARCH_VERSION}, {str(dtype).removeprefix('torch.')}"
+
+
 def _masking(attacks: tuple[str, ...], broken_by: npt.NDArray[np.int8]) -> list[str]:
-    """Return a warning where the one attack without gradients found what the others missed."""
-    if "square" not in attacks:
+    """Return a warning where an attack without gradients found what those with them missed."""
+    if "square" not in attacks or len(attacks) == 1:
         return []
     share = float(np.mean(broken_by == attacks.index("square")))
-    if share <= _SQUARE_ALARM:
+    if share <= _ALARM:
         return []
     return [
         f"Square alone broke {share:.1%} of the examples: the model may mask its gradients, and "
@@ -210,13 +274,15 @@ def _masking(attacks: tuple[str, ...], broken_by: npt.NDArray[np.int8]) -> list[
     ]
 
 
-def _implementation() -> str:
-    return f"pyautoattack {version('pyautoattack')}"
-
-
-def _fingerprint(model: nn.Module, x: Tensor, y: Tensor, keys: U64, settings: list[object]) -> str:
+def _fingerprint(
+    networks: list[nn.Module], x: Tensor, y: Tensor, keys: U64, settings: list[object]
+) -> str:
     """Return a hash of everything the outcome follows from."""
-    weights = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    weights = {
+        f"{role}.{name}": tensor
+        for role, network in zip(("model", "surrogate"), networks, strict=False)
+        for name, tensor in network.state_dict().items()
+    }
     tensors = {"x": x, "y": y, **weights}
     columns = {
         # numpy has no bfloat16; widening is exact.
@@ -224,7 +290,7 @@ def _fingerprint(model: nn.Module, x: Tensor, y: Tensor, keys: U64, settings: li
         for name, tensor in tensors.items()
     }
     data = columns_sha256({"keys": keys, **columns})
-    return configuration_hash([data, *settings, _implementation()])
+    return configuration_hash([data, *settings])
 
 
 def _require_same(state: AttackState, fingerprint: str) -> None:
@@ -278,5 +344,5 @@ def _require_within(attack: str, adversarial: Tensor, x: Tensor, radius: float) 
             f"{attack} claims adversarial examples that are not allowed",
             expected=f"within {radius:.6f} of the image, pixels in [0, 1]",
             got=f"distance {distance:.6f}, pixels in [{low:.6f}, {high:.6f}]",
-            hint=f"report this; the attacks are those of {_implementation()}",
+            hint="report this: the attack itself is wrong",
         )

@@ -23,6 +23,7 @@ class AttackState(TypedDict):
     broken_by: list[int]
     seconds: list[float]
     unconfirmed: int
+    spent: list[list[list[int]]]
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class AttackOutcome:
     Attributes
     ----------
     suite : str
-        ``"custom"`` or ``"standard"``.
+        See `datacurate.attacks.suites.plan`.
     label : str
         The suite in words, with what the number of classes ruled out.
     attacks : tuple of str
@@ -48,9 +49,12 @@ class AttackOutcome:
         Of the ℓ∞ ball, in pixel units.
     seed : int
     implementation : str
-        Package and version.
+        Whose searches, and in which arithmetic they searched.
     warnings : tuple of str
         Signs that the robust accuracy may be too high.
+    spent : ndarray of int32, shape (A, N, 3), optional
+        What each attack spent on each example: iterations or queries, forward passes, gradients.
+        Of every survivor it is the whole budget.
     """
 
     suite: str
@@ -63,6 +67,7 @@ class AttackOutcome:
     seed: int
     implementation: str
     warnings: tuple[str, ...]
+    spent: npt.NDArray[np.int32] | None = None
 
     @property
     def clean_correct(self) -> npt.NDArray[np.bool_]:
@@ -80,4 +85,24 @@ class AttackOutcome:
         return tuple(
             int(np.count_nonzero(self.robust | (self.broken_by > index)))
             for index in range(len(self.attacks))
+        )
+
+    def spent_on_survivors(self) -> tuple[dict[str, list[int]], ...]:
+        """Return the least and the most that each attack spent on an example that survived all.
+
+        Returns
+        -------
+        tuple of dict
+            For each attack, ``"steps"``, ``"forwards"`` and ``"gradients"`` with two numbers each;
+            empty where nothing survived or nothing was counted.
+        """
+        if self.spent is None or not self.robust.any():
+            return tuple({} for _ in self.attacks)
+        of_survivors = self.spent[:, self.robust]
+        return tuple(
+            {
+                name: [int(counts[:, place].min()), int(counts[:, place].max())]
+                for place, name in enumerate(("steps", "forwards", "gradients"))
+            }
+            for counts in of_survivors
         )

@@ -1,7 +1,8 @@
-"""Which attacks an AutoAttack suite consists of, for a given number of classes.
+"""Which attacks a suite consists of, for a given number of classes.
 
-Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
-parameter-free attacks" (https://arxiv.org/abs/2003.01690).
+AutoAttack: Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of
+diverse parameter-free attacks" (https://arxiv.org/abs/2003.01690). The attacks beside it are those
+of S1, appendix B.3.
 """
 
 from __future__ import annotations
@@ -11,15 +12,38 @@ from typing import Literal
 
 from datacurate.errors import UnknownNameError, UsageError
 
-Suite = Literal["custom", "standard"]
+Suite = Literal[
+    "standard", "custom", "fast", "pgd-10", "pgd-20", "pgd-1000", "square", "rays", "transfer"
+]
+
+AUTOATTACK = ("standard", "custom")
+"""The suites that are AutoAttack; what the others leave is an upper bound of what it leaves."""
 
 _SUITES: dict[str, tuple[str, ...]] = {
-    "custom": ("apgd-ce", "apgd-t"),
     "standard": ("apgd-ce", "apgd-t", "fab-t", "square"),
+    "custom": ("apgd-ce", "apgd-t"),
+    "fast": ("runner-up", "nearest"),
+    "pgd-10": ("pgd",),
+    "pgd-20": ("pgd",),
+    "pgd-1000": ("pgd",),
+    "square": ("square",),
+    "rays": ("rays",),
+    "transfer": ("transfer-pgd", "transfer-apgd"),
 }
 _TITLES = {"apgd-ce": "APGD-CE", "apgd-t": "APGD-T", "fab-t": "FAB-T", "square": "Square"}
+_LABELS = {
+    "fast": "fast, an upper bound of AutoAttack's robust accuracy",
+    "square": "Square alone, 5,000 queries",
+    "rays": "RayS, 10,000 queries for labels alone",
+    "transfer": "transfer of PGD and APGD examples from a surrogate",
+}
 _MOST_TARGETS = 9
 _TARGETED_DLR_CLASSES = 4  # its denominator takes the first, third and fourth largest logit
+_ITERATIONS = 100  # of APGD and FAB
+_QUERIES = 5000  # of Square
+_LABEL_QUERIES = 10_000  # of RayS
+_TRANSFERRED_STEPS = 50  # of PGD on the surrogate
+_RUNNER_UP_STEPS = 20
 
 
 @dataclass(frozen=True)
@@ -29,14 +53,17 @@ class Pass:
     Attributes
     ----------
     attack : str
-        ``"apgd-ce"``, ``"apgd-t"``, ``"fab-t"`` or ``"square"``.
+        Such as ``"apgd-ce"`` or ``"square"``.
     target : int
         Of a targeted attack, the place of the target class among an example's logits: 1 is the
         runner-up. 0 for an untargeted attack.
+    steps : int
+        Iterations or queries that each example gets unless it breaks.
     """
 
     attack: str
     target: int
+    steps: int = _ITERATIONS
 
 
 @dataclass(frozen=True)
@@ -62,12 +89,14 @@ def plan(suite: str, classes: int) -> Plan:
 
     ``"custom"`` is APGD on cross-entropy, then APGD on the targeted DLR loss; ``"standard"`` adds
     targeted FAB and Square. Targeted attacks aim at min(9, classes − 1) classes. The targeted DLR
-    loss needs four classes; below that APGD-T is left out, and the label says so.
+    loss needs four classes; below that APGD-T is left out, and the label says so. ``"fast"`` is
+    an upper bound of what `standard` finds; see `datacurate.attacks.nearest`. ``"pgd-10"``,
+    ``"pgd-20"`` and ``"pgd-1000"`` are PGD with steps of 2/255 from the image; ``"square"`` and
+    ``"rays"`` know no gradients; ``"transfer"`` brings the examples of a surrogate.
 
     Parameters
     ----------
     suite : str
-        ``"custom"`` or ``"standard"``.
     classes : int
         2 or more.
 
@@ -83,15 +112,31 @@ def plan(suite: str, classes: int) -> Plan:
     if classes < 2:
         raise UsageError("a model of one class cannot be wrong", expected="2 or more classes")
     attacks = _SUITES[suite]
+    if suite.startswith("pgd-"):
+        steps = int(suite.removeprefix("pgd-"))
+        label = f"PGD-{steps:,}, steps of 2/255 from the image"
+        return Plan(attacks, (Pass("pgd", 0, steps),), label)
     left_out = ""
-    if classes < _TARGETED_DLR_CLASSES:
+    if classes < _TARGETED_DLR_CLASSES and "apgd-t" in attacks:
         attacks = tuple(attack for attack in attacks if attack != "apgd-t")
         left_out = f"; no APGD-T, whose loss needs {_TARGETED_DLR_CLASSES} classes"
     targets = range(1, min(_MOST_TARGETS, classes - 1) + 1)
     passes = tuple(
-        Pass(attack, target)
+        Pass(attack, target, _steps(attack))
         for attack in attacks
         for target in (targets if attack.endswith("-t") else (0,))
     )
+    if suite in _LABELS:
+        return Plan(attacks, passes, _LABELS[suite])
     names = ", ".join(_TITLES[attack] for attack in attacks)
     return Plan(attacks, passes, f"AutoAttack {suite} ({names}{left_out})")
+
+
+def _steps(attack: str) -> int:
+    steps = {
+        "square": _QUERIES,
+        "rays": _LABEL_QUERIES,
+        "transfer-pgd": _TRANSFERRED_STEPS,
+        "runner-up": _RUNNER_UP_STEPS,
+    }
+    return steps.get(attack, _ITERATIONS)

@@ -16,8 +16,10 @@ from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
 from torch import Tensor, nn
 
 from datacurate.attacks import autoattack as harness
-from datacurate.attacks import searches
+from datacurate.attacks import searches, suites
 from datacurate.attacks.autoattack import autoattack
+from datacurate.attacks.budget import Hunt, Victim
+from datacurate.attacks.frozen import frozen
 from datacurate.attacks.outcome import CLEAN_WRONG, SURVIVED
 from datacurate.attacks.pgd import pgd
 from datacurate.attacks.suites import Pass
@@ -28,7 +30,7 @@ RADIUS = 16 / 255
 
 @pytest.fixture
 def few_queries(monkeypatch):
-    monkeypatch.setattr(searches, "_QUERIES", 100)
+    monkeypatch.setattr(suites, "_QUERIES", 100)
 
 
 def package(model, x, y, radius, version, seed, queries=5000):
@@ -113,7 +115,7 @@ def test_custom_agrees_with_the_package(digits_net):
 
 
 def test_standard_agrees_with_the_package(digits_net, monkeypatch):
-    monkeypatch.setattr(searches, "_QUERIES", 300)
+    monkeypatch.setattr(suites, "_QUERIES", 300)
     net, x, y = digits_net[0], digits_net[1][:40], digits_net[2][:40]
     outcome = autoattack(net, x, y, radius=0.2, suite="standard", seed=0)
     theirs = package(net, x, y, 0.2, "standard", 0, queries=300)
@@ -133,10 +135,12 @@ class Quantised(nn.Module):
 
 
 def test_square_breaks_masked_gradients_and_the_outcome_warns(capfd, caplog, monkeypatch):
-    monkeypatch.setattr(searches, "_QUERIES", 1000)
+    monkeypatch.setattr(suites, "_QUERIES", 1000)
     model = Quantised()
     x, y = clear_images(model, 40)
-    outcome = autoattack(model, x, y, radius=RADIUS, suite="standard", seed=0)
+    outcome = autoattack(
+        model, x, y, radius=RADIUS, suite="standard", seed=0, implementation="package"
+    )
     by_square = np.mean(outcome.broken_by == outcome.attacks.index("square"))
     assert by_square > 0.1
     assert [text for text in outcome.warnings if "mask its gradients" in text]
@@ -144,7 +148,7 @@ def test_square_breaks_masked_gradients_and_the_outcome_warns(capfd, caplog, mon
     assert np.count_nonzero(outcome.robust != theirs) <= 4
     caplog.clear()
     capfd.readouterr()
-    autoattack(model, x, y, radius=RADIUS, suite="custom", seed=0)
+    autoattack(model, x, y, radius=RADIUS, suite="custom", seed=0, implementation="package")
     assert not caplog.records, "the package warns of zero gradients; that must go nowhere"
     assert capfd.readouterr() == ("", "")
 
@@ -162,9 +166,11 @@ def test_an_example_does_not_depend_on_the_others(digits_net):
     assert np.count_nonzero(whole[rows] != part) <= 1
 
 
-@pytest.mark.parametrize("step", [Pass("apgd-ce", 0), Pass("apgd-t", 2), Pass("square", 0)])
-@pytest.mark.usefixtures("few_queries")
-def test_a_search_keeps_each_example_its_noise(step):
+@pytest.mark.parametrize("implementation", ["own", "package"])
+@pytest.mark.parametrize(
+    "step", [Pass("apgd-ce", 0, 30), Pass("apgd-t", 2, 30), Pass("square", 0, 100)]
+)
+def test_a_search_keeps_each_example_its_noise(step, implementation):
     # Weights and pixels of few bits add without rounding, so that equal means equal.
     generator = torch.Generator().manual_seed(0)
     weight = torch.randint(-8, 9, (5, 64), generator=generator) / 8
@@ -172,14 +178,17 @@ def test_a_search_keeps_each_example_its_noise(step):
     x, y = clear_images(model, 30)
     keys = np.arange(30, dtype=np.uint64)
     rows = np.arange(2, 30, 3)
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        settings = {"radius": RADIUS / 4, "seed": 0}
-        whole, claimed = searches.search(step, model, x, y, keys=keys, **settings)
-        part, claimed_part = searches.search(
-            step, model, x[rows], y[rows], keys=keys[rows], **settings
-        )
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), frozen(model):
+        victim = Victim(model, model, model)
+        whole = Hunt(victim, x, y, RADIUS / 4)
+        part = Hunt(victim, x[rows], y[rows], RADIUS / 4)
+        settings = {"seed": 0, "implementation": implementation}
+        claimed = searches.search(step, whole, keys=keys, **settings)
+        claimed_part = searches.search(step, part, keys=keys[rows], **settings)
     assert torch.equal(claimed[rows], claimed_part)
-    torch.testing.assert_close(whole[rows], part)
+    assert 0 < claimed_part.sum() < 10
+    torch.testing.assert_close(whole.candidates[rows], part.candidates)
+    assert np.array_equal(whole.steps[rows], part.steps)
 
 
 @pytest.mark.usefixtures("few_queries")
@@ -252,8 +261,9 @@ def test_memory_layout_does_not_matter():
 def claims(shift: float):
     """Return a search that claims every example, moved by a shift."""
 
-    def search(step, predict, x, y, **_):
-        return x + shift, torch.ones(len(x), dtype=torch.bool)
+    def search(step, hunt, **_):
+        hunt.candidates = hunt.x + shift
+        return torch.ones(len(hunt.x), dtype=torch.bool)
 
     return search
 
@@ -343,7 +353,7 @@ def test_agrees_with_the_package_on_its_own_network(monkeypatch):
 
     # A few iterations: seconds. The network was not trained against attacks, and at this radius
     # some examples break and some hold.
-    monkeypatch.setattr(searches, "_ITERATIONS", 5)
+    monkeypatch.setattr(suites, "_ITERATIONS", 5)
     radius = 0.5 / 255
     attack = AutoAttack(net, attacks=["apgd-ce", "apgd-t"], eps=radius, seed=0, version="custom")
     attack.apgd = APGDAttack(net, n_iter=5, eps=radius, seed=0, device="cpu")

@@ -1,0 +1,166 @@
+"""Auto-PGD: signed gradient ascent with momentum whose step halves itself.
+
+Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
+parameter-free attacks" (https://arxiv.org/abs/2003.01690), section 3 and algorithm 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from datacurate.attacks.budget import Hunt, rows_of
+from datacurate.attacks.noise import keyed_uniform
+from datacurate.fingerprints import U64
+
+Losses = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""``losses(logits, labels, targets)``: what each example raises, shape (N,)."""
+
+_MOMENTUM = 0.75  # weight of the new step; the rest repeats the last one
+_ENOUGH = 0.75  # share of steps that must raise the loss for the step size to stay
+_TINY = 1e-12
+
+
+def cross_entropies(logits: Tensor, y: Tensor, targets: Tensor) -> Tensor:
+    """Return the cross-entropy of each example; the targets are not looked at."""
+    return functional.cross_entropy(logits, y, reduction="none")
+
+
+def targeted_dlr(logits: Tensor, y: Tensor, targets: Tensor) -> Tensor:
+    """Return the targeted difference-of-logits ratio, equation 7: it does not depend on scale.
+
+    Four classes or more.
+    """
+    highest = logits.topk(4, dim=1).values
+    margin = logits.gather(1, targets[:, None])[:, 0] - logits.gather(1, y[:, None])[:, 0]
+    return margin / (highest[:, 0] - (highest[:, 2] + highest[:, 3]) / 2 + _TINY)
+
+
+def margins(logits: Tensor, y: Tensor, targets: Tensor) -> Tensor:
+    """Return by how much the target's logit exceeds the label's."""
+    return logits.gather(1, targets[:, None])[:, 0] - logits.gather(1, y[:, None])[:, 0]
+
+
+def checkpoints(steps: int) -> list[int]:
+    """Return after which steps the step size is looked at, equation 4 and below."""
+    shares = [0.0, 0.22]
+    while shares[-1] < 1:
+        shares.append(shares[-1] + max(shares[-1] - shares[-2] - 0.03, 0.06))
+    # Sums of decimals land just above a whole number of steps.
+    return sorted({math.ceil(share * steps - 1e-9) for share in shares[1:] if share <= 1 + 1e-9})
+
+
+def random_start(hunt: Hunt, keys: U64, chance: int) -> Tensor:
+    """Return a point of the ball's surface for each example, within the pixels."""
+    noise = 2 * keyed_uniform(chance, keys, math.prod(hunt.x.shape[1:])) - 1
+    noise /= noise.abs().amax(dim=1, keepdim=True)
+    start = hunt.x + hunt.radius * noise.view(hunt.x.shape).to(hunt.x.device)
+    return torch.clamp(start, hunt.lower, hunt.upper)
+
+
+def apgd(
+    hunt: Hunt,
+    losses: Losses,
+    start: Tensor,
+    targets: Tensor,
+    *,
+    steps: int,
+) -> Tensor:
+    """Run APGD once on every example of a hunt that is not broken yet.
+
+    An example leaves the batch when it breaks. Each of the others gets every step, with a
+    gradient at each point but the last.
+
+    Parameters
+    ----------
+    hunt : Hunt
+    losses : callable
+    start : Tensor of float32, shape (N, C, H, W)
+        In the ball.
+    targets : Tensor of int64, shape (N,)
+        Of a targeted loss.
+    steps : int
+
+    Returns
+    -------
+    Tensor of float32, shape (N, C, H, W)
+        The point of highest loss of each example that did not break; `start` for the others.
+    """
+    result = start.clone()
+    rows = rows_of(hunt)[~hunt.broken]
+    y, targets = hunt.y[rows], targets[rows]
+    point = previous = start[rows]
+    lower, upper = hunt.lower[rows], hunt.upper[rows]
+    loss, gradient, rows_left = _look(hunt, losses, point, y, targets, rows, steps > 0)
+    best_loss, best_point, best_gradient = loss.clone(), point.clone(), gradient.clone()
+    size = torch.full((len(rows), 1, 1, 1), 2 * hunt.radius, device=point.device)
+    rises = torch.zeros_like(loss)
+    loss_then = best_loss.clone()
+    halved = torch.ones_like(loss, dtype=torch.bool)
+    looks = [0, *checkpoints(steps)]
+    state = [rows, y, targets, point, previous, lower, upper, loss, gradient, best_loss,
+             best_point, best_gradient, size, rises, loss_then, halved]  # fmt: skip
+    state = _kept(state, rows_left)
+    for step in range(1, steps + 1):
+        (rows, y, targets, point, previous, lower, upper, loss, gradient, best_loss,
+         best_point, best_gradient, size, rises, loss_then, halved) = state  # fmt: skip
+        if not len(rows):
+            break
+        momentum = _MOMENTUM if step > 1 else 1.0
+        moved = torch.clamp(point + size * gradient.sign(), lower, upper)
+        moved = point + momentum * (moved - point) + (1 - momentum) * (point - previous)
+        previous, point = point, torch.clamp(moved, lower, upper)
+        loss_before = loss
+        loss, gradient, rows_left = _look(hunt, losses, point, y, targets, rows, step < steps)
+        hunt.spend(rows, steps=1)
+        rises = rises + (loss > loss_before)
+        better = loss > best_loss
+        best_loss = torch.where(better, loss, best_loss)
+        best_point = torch.where(better[:, None, None, None], point, best_point)
+        best_gradient = torch.where(better[:, None, None, None], gradient, best_gradient)
+        if step in looks:
+            since = step - looks[looks.index(step) - 1]
+            stuck = (rises < _ENOUGH * since) | (~halved & (best_loss <= loss_then))
+            back = stuck[:, None, None, None]
+            size = torch.where(back, size / 2, size)
+            point = torch.where(back, best_point, point)
+            gradient = torch.where(back, best_gradient, gradient)
+            loss = torch.where(stuck, best_loss, loss)
+            rises, halved, loss_then = torch.zeros_like(rises), stuck, best_loss
+        state = _kept(
+            [rows, y, targets, point, previous, lower, upper, loss, gradient, best_loss,
+             best_point, best_gradient, size, rises, loss_then, halved],
+            rows_left,
+        )  # fmt: skip
+    result[state[0]] = state[10]
+    return result
+
+
+def _look(
+    hunt: Hunt,
+    losses: Losses,
+    point: Tensor,
+    y: Tensor,
+    targets: Tensor,
+    rows: Tensor,
+    with_gradient: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return losses and gradients at a point, and which examples are not broken by it."""
+    point = point.detach().requires_grad_(with_gradient)
+    with torch.set_grad_enabled(with_gradient):
+        logits = hunt.victim.quick(point)
+        loss = losses(logits, y, targets)
+        total = loss.sum()
+    gradient = torch.autograd.grad(total, point)[0] if with_gradient else point
+    hunt.spend(rows, forwards=1, gradients=int(with_gradient))
+    point = point.detach()
+    hit = hunt.claim(rows, point, logits.detach().argmax(dim=1) != y)
+    return loss.detach(), gradient.detach(), ~hit
+
+
+def _kept(state: list[Tensor], keep: Tensor) -> list[Tensor]:
+    return state if keep.all() else [tensor[keep] for tensor in state]
