@@ -1,0 +1,105 @@
+"""Our attack searches beside those of `pyautoattack`, on the same images in one process.
+
+``python tests/bench/bench_attacks.py CHECKPOINT --data DIR [--part time|agreement|fast]`` prints
+both sides' seconds, their ratio, and in how many verdicts they differ, beside two seeds of the
+package. The package is driven by its own `AutoAttack`, as it comes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from pyautoattack import AutoAttack
+from torch import Tensor, nn
+
+from datacurate.data import load
+from datacurate.evaluation import choose_examples, evaluate
+from datacurate.training.checkpoints import load_network
+
+
+class Quantised(nn.Module):
+    """A network behind a staircase of pixels: its gradients are zero almost everywhere."""
+
+    def __init__(self, net: nn.Module, levels: int) -> None:
+        super().__init__()
+        self.net = net
+        self.levels = levels
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(torch.round(x * self.levels) / self.levels)
+
+
+def package(net: nn.Module, images: np.ndarray, labels: np.ndarray, radius: float, seed: int):
+    """Return seconds and which examples the package leaves."""
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).float().div(255).contiguous()
+    y = torch.from_numpy(labels)
+    attack = AutoAttack(net, eps=radius / 255, seed=seed, version="standard", device="cpu")
+    began = time.perf_counter()
+    _, predicted = attack.run_standard_evaluation(x, y, bs=250)
+    return time.perf_counter() - began, (predicted == y).numpy()
+
+
+def ours(net: nn.Module, images: np.ndarray, labels: np.ndarray, radius: float, suite: str):
+    """Return seconds and the evaluation."""
+    began = time.perf_counter()
+    found = evaluate(net, images, labels, radius_255=radius, suite=suite)
+    return time.perf_counter() - began, found
+
+
+def show(name: str, seconds: float, robust: np.ndarray) -> None:
+    print(f"  {name:<28} {seconds:8.1f} s  {robust.sum():5d} of {len(robust)} survive", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--part", choices=("time", "agreement", "fast"), default="time")
+    parser.add_argument("-n", type=int, default=100)
+    parser.add_argument("--radius", type=float, default=8.0, help="in 1/255")
+    parser.add_argument("--levels", type=int, default=0, help="quantise the input to so many")
+    parser.add_argument("--threads", type=int, default=0)
+    given = parser.parse_args()
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    net = load_network(given.checkpoint).net
+    net = Quantised(net, given.levels).eval() if given.levels else net
+    test = load("cifar10", given.data).test
+    assert test.identity.content_hash is not None
+    rows = choose_examples(test.identity.content_hash, given.n)
+    images, labels = test.images[rows], test.labels[rows]
+    print(
+        f"n {given.n}, radius {given.radius:g}/255, {torch.get_num_threads()} threads, "
+        f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}"
+    )
+    suite = "fast" if given.part == "fast" else "standard"
+    mine, found = ours(net, images, labels, given.radius, suite)
+    show(f"datacurate {suite}", mine, found.outcome.robust)
+    for attack, spent in zip(
+        found.outcome.attacks, found.outcome.spent_on_survivors(), strict=True
+    ):
+        print(f"    {attack:<12} spent on survivors (least, most): {spent}")
+    if given.part == "fast":
+        other, whole = ours(net, images, labels, given.radius, "standard")
+        show("datacurate standard", other, whole.outcome.robust)
+        difference = found.outcome.robust.astype(float) - whole.outcome.robust
+        error = 1.96 * difference.std(ddof=1) / np.sqrt(len(difference))
+        print(f"  fast − standard {100 * difference.mean():.2f} ± {100 * error:.2f} points")
+    else:
+        other, theirs = package(net, images, labels, given.radius, 0)
+        show("pyautoattack, seed 0", other, theirs)
+        print(f"  verdicts that differ: {np.count_nonzero(theirs != found.outcome.robust)}")
+        print(f"  broken by ours alone: {np.count_nonzero(theirs & ~found.outcome.robust)}")
+        if given.part == "agreement":
+            seconds, again = package(net, images, labels, given.radius, 1)
+            show("pyautoattack, seed 1", seconds, again)
+            print(f"  its two seeds differ in {np.count_nonzero(theirs != again)}")
+    print(f"ratio {other / mine:.2f}")
+
+
+if __name__ == "__main__":
+    main()
