@@ -354,10 +354,13 @@ def test_interrupted_it_ends_in_the_same_record(
     assert timeless(json.loads(out.read_text())) == timeless(json.loads(found[0].read_text()))
 
 
+_TIMES = ("seconds", "minutes", "created")
+
+
 def timeless(record: Any) -> Any:
     """Return a record without its times."""
     if isinstance(record, dict):
-        return {k: timeless(v) for k, v in record.items() if k not in ("seconds", "created")}
+        return {k: timeless(v) for k, v in record.items() if k not in _TIMES}
     return [timeless(v) for v in record] if isinstance(record, list) else record
 
 

@@ -36,6 +36,7 @@ def indexes(
     """
     from datacurate.cli.sources import pruned, ranks_source
     from datacurate.errors import UsageError
+    from datacurate.verification import KEPT
 
     own: dict[str, IndexFile] = {}
     for text in arms:
@@ -43,6 +44,11 @@ def indexes(
         if not name or not separator or not path:
             raise UsageError(
                 f"--arm {text} does not say which arm is in which file", expected="NAME=FILE.npy"
+            )
+        if name == KEPT:
+            raise UsageError(
+                "the arm 'kept' is that of the index file given first",
+                hint=f"datacurate verify {path}",
             )
         if name in own:
             raise UsageError(f"the arm {name!r} is given twice", hint="give each its own name")
