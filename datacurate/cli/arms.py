@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,21 @@ if TYPE_CHECKING:
     from datacurate.files.indexfile import IndexFile
     from datacurate.recipes import VerifyRecipe
     from datacurate.verification import GivenRows
+
+
+@dataclass(frozen=True)
+class Named:
+    """An index, and where it comes from.
+
+    Attributes
+    ----------
+    file : str
+        That it was read from, or the ranks it was pruned by.
+    index : IndexFile
+    """
+
+    file: str
+    index: IndexFile
 
 
 def swept(sweep: str | None) -> tuple[str | None, list[str]]:
@@ -29,7 +45,7 @@ def swept(sweep: str | None) -> tuple[str | None, list[str]]:
 
 def indexes(
     indices: Path | None, arms: list[str], amounts: Sequence[str | None], data: Path | None
-) -> tuple[list[IndexFile], dict[str, IndexFile]]:
+) -> tuple[list[Named], dict[str, Named]]:
     """Return what is kept, for each amount, and the user's own arms by name.
 
     Without an amount an index file says what is kept; where own arms are given it may be missing.
@@ -38,7 +54,7 @@ def indexes(
     from datacurate.errors import UsageError
     from datacurate.verification import KEPT
 
-    own: dict[str, IndexFile] = {}
+    own: dict[str, Named] = {}
     for text in arms:
         name, separator, path = text.partition("=")
         if not name or not separator or not path:
@@ -55,19 +71,23 @@ def indexes(
         own[name] = _index(Path(path))
     if any(amount is not None for amount in amounts):
         meant = ranks_source(indices)
-        return [pruned(meant, amount, data) for amount in amounts if amount is not None], own
+        return [
+            Named(f"{meant.name}, keep {amount}", pruned(meant, amount, data))
+            for amount in amounts
+            if amount is not None
+        ], own
     if indices is None and own:
         return [], own
     return [_index(indices or Path("idx.npy"))] * len(amounts), own
 
 
-def _index(path: Path) -> IndexFile:
+def _index(path: Path) -> Named:
     from datacurate.errors import UsageError
     from datacurate.files import indexfile
     from datacurate.publishing.fetching import listed
 
     if path.exists():
-        return indexfile.read(path)
+        return Named(path.name, indexfile.read(path))
     if str(path) in listed():
         raise UsageError(
             f"{path} are ranks, which do not say how many examples are kept",
@@ -79,15 +99,18 @@ def _index(path: Path) -> IndexFile:
     )
 
 
-def given_rows(name: str, index: IndexFile, images: DataSet) -> GivenRows:
+def given_rows(arm: str, named: Named, images: DataSet) -> GivenRows:
     """Return the rows of an index, checked against the data, with what is recorded of it."""
     from datacurate.files import indexfile
     from datacurate.verification import GivenRows
 
-    match = indexfile.require_match(index, images.train.identity, f"the rows of the arm {name!r}")
+    index = named.index
+    what = f"the rows of the arm {arm!r}, of {named.file},"
+    match = indexfile.require_match(index, images.train.identity, what)
     if match.warning is not None:
         console.warn(match.warning)
     about = {
+        "file": named.file,
         "selection": dict(index.selection),
         "source": dict(index.source),
         "match": match.relation.value,

@@ -120,7 +120,7 @@ def verify(
     verification.refuse_existing_record(out, force)
     amounts = values if key == "keep" else [keep] * len(values)
     kept, own = indexes(indices, arm or [], amounts, data)
-    dataset = (*kept, *own.values())[0].dataset.name
+    dataset = (*kept, *own.values())[0].index.dataset.name
     images = load(*recorded_data(dataset, data), tell=console.note)
     points = []
     for number, value in enumerate(values):
