@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datacurate.attacks.outcome import CLEAN_WRONG, SURVIVED
+from datacurate.attacks.suites import AUTOATTACK
 from datacurate.errors import FileError, NewerFormatError
 from datacurate.evaluation import Evaluation
 from datacurate.recipes import VerifyRecipe, as_dict, from_dict, recipe_hash
@@ -57,7 +58,7 @@ def selection_in_words(recipe: VerifyRecipe) -> str:
 
 def is_upper_bound(recipe: VerifyRecipe) -> bool:
     """Return whether robust accuracy is an upper bound of what AutoAttack would leave."""
-    return recipe.suite not in ("custom", "standard")
+    return recipe.suite not in AUTOATTACK
 
 
 def read_record(path: Path) -> dict[str, Any]:

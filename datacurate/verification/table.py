@@ -15,10 +15,10 @@ from datacurate.verification.summary import ArmSummary, Spread, summaries
 def table(found: Verification) -> tuple[list[str], list[list[str]]]:
     """Return headings and rows, two of each arm: at the best checkpoints and at the last."""
     title = suite_title(found.recipe)
-    headings = ["arm", "examples", "at", "clean", "PGD-10", title, f"PGD-10 − {title}"]
-    headings += ["best − last"]
+    headings = ["arm", "examples", "at", "clean", "PGD-10", title]
+    headings += ["overestimated", "overfitted"]
     if found.standard:
-        headings.append("standard − clean")
+        headings.append("clean lost")
     headings.append("minutes")
     rows = []
     for arm in summaries(found):
@@ -37,7 +37,8 @@ def statement(found: Verification) -> str:
     text = (
         f"% of {len(found.members[0].best):,} test examples right at radius {recipe.radius:g}/255, "
         f"mean±deviation over {recipe.seeds} seed{'s' * (recipe.seeds > 1)}; {outcome.label} by "
-        f"{outcome.implementation}; best checkpoint chosen on {selection_in_words(recipe)}"
+        f"{outcome.implementation}; overestimated is PGD-10 less that, "
+        f"overfitted best less last; best checkpoint chosen on {selection_in_words(recipe)}"
     )
     if is_upper_bound(recipe):
         text += "; true robust accuracy is at most this: a stronger attack may turn a verdict"
