@@ -176,12 +176,15 @@ def _announce(point: Point, images: DataSet) -> None:
     from datacurate import verification
     from datacurate.recipes import recipe_hash
 
+    for note in verification.decided(point.recipe, images, tell=console.note).notes:
+        console.warn(note)
     full = verification.resolved(point.recipe, images)
     arms = verification.arms_of(full, images, point.given)
     sizes = ", ".join(f"{name} ({arms.size(name):,})" for name in full.arms)
     console.note(
         f"recipe: {full.name} ({recipe_hash(full)}): {full.summary}; arms {sizes}; "
-        f"{full.execution.device}, {full.execution.dtype}, {full.execution.threads} threads"
+        f"{full.execution.device}, {full.execution.dtype}, {full.execution.kernels}, "
+        f"{full.execution.threads} threads"
     )
     console.note(_effect_line(full, images))
 

@@ -146,6 +146,13 @@ def compile_errors() -> tuple[type[Exception], ...]:
     return (TorchDynamoException, FailOnRecompileLimitHit, CppCompileError, InvalidCxxCompiler)
 
 
+def compiled_files() -> str:
+    """Return the folder of what was compiled, where a killed compiler may leave half a file."""
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+    return cache_dir()
+
+
 def compiler_missing(device: str) -> str | None:
     """Return why nothing can be compiled for a device, or None if there is a compiler."""
     if device.startswith("cuda"):

@@ -270,8 +270,8 @@ class Run:
             raise TrainingError(
                 "the kernels with which this training is to run cannot be compiled here",
                 got=" ".join(str(error).split())[:300],
-                hint="go on with it where it was begun, or begin anew with "
-                "--force --set execution.kernels=eager",
+                hint=f"remove {devices.compiled_files()} if a compiler was killed there; else go "
+                "on where it was begun, or begin anew with --force --set execution.kernels=eager",
             ) from error
         return self.record.add(places, epoch, recorded, y), float(loss.detach())
 

@@ -96,7 +96,12 @@ def made(
         found, first = measured(candidate, training, data)
     except devices.compile_errors() as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        return Trial(dtype, kernels, refused=f"they cannot be compiled here ({reason})")
+        return Trial(
+            dtype,
+            kernels,
+            refused=f"they cannot be compiled here ({reason}); if a compiler was killed, remove what "
+            f"it left in {devices.compiled_files()}",
+        )
     trial = Trial(
         dtype,
         kernels,
