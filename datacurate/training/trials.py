@@ -99,8 +99,8 @@ def made(
         return Trial(
             dtype,
             kernels,
-            refused=f"they cannot be compiled here ({reason}); if a compiler was killed, remove what "
-            f"it left in {devices.compiled_files()}",
+            refused=f"they cannot be compiled here ({reason}); if a compiler was killed, remove "
+            f"what it left in {devices.compiled_files()}",
         )
     trial = Trial(
         dtype,
