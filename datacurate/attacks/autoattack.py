@@ -20,18 +20,23 @@ from torch import Tensor, nn
 from datacurate.attacks.budget import Hunt, Predict, Victim
 from datacurate.attacks.correctness import Progress
 from datacurate.attacks.frozen import device_of, frozen
-from datacurate.attacks.fused import quick
+from datacurate.attacks.fused import fused, quick
 from datacurate.attacks.outcome import CLEAN_WRONG, SURVIVED, AttackOutcome, AttackState
 from datacurate.attacks.precision import full_float32
+from datacurate.attacks.requirements import (
+    require_logits,
+    require_pixels,
+    require_same,
+    require_surrogate,
+    require_within,
+)
 from datacurate.attacks.searches import Implementation, search
 from datacurate.attacks.suites import plan
-from datacurate.errors import DatacurateError, StateError, UsageError
+from datacurate.errors import DatacurateError
 from datacurate.fingerprints import U64, columns_sha256, configuration_hash
 
-_RADIUS_TOLERANCE = 1e-6  # pixels near 1 are rounded to 6e-8
 _ALARM = 0.002  # an attack without gradients that finds more than this alone speaks of masking
 _SEARCH_VERSION = 1  # of our searches: another number where their results change
-_RANDOM_LOGITS = 1e-4  # difference of two passes, relative to the logits, of a random model
 _PROBABILITY = 1e-5  # rounding within which outputs look like probabilities
 
 
@@ -103,7 +108,7 @@ def autoattack(
         If logits are not finite or random, or an attack leaves the ball or the pixel range.
     """
     keys = np.arange(len(x), dtype=np.uint64) if keys is None else keys
-    _require_pixels(x, y, keys)
+    require_pixels(x, y, keys)
     device = device_of(model, x)
 
     def predict(pixels: Tensor) -> Tensor:
@@ -121,13 +126,14 @@ def autoattack(
         broken_by, classes, warnings = _clean_pass(predict, x, y, batch_size, device)
         todo = plan(suite, classes)
         title = _title(implementation, dtype)
-        networks = _networks(model, surrogate, suite)
+        require_surrogate(suite, surrogate)
+        networks = [model] if surrogate is None else [model, surrogate]
         seconds = [0.0] * len(todo.attacks)
         spent = np.zeros((len(todo.attacks), len(x), 3), dtype=np.int32)
         unconfirmed = done = 0
         fingerprint = _fingerprint(networks, x, y, keys, [todo.label, radius, seed, title])
         if state is not None:
-            _require_same(state, fingerprint)
+            require_same(state, fingerprint)
             broken_by = np.array(state["broken_by"], dtype=np.int8)
             seconds, unconfirmed = list(state["seconds"]), state["unconfirmed"]
             spent = np.array(state["spent"], dtype=np.int32).reshape(spent.shape)
@@ -150,7 +156,7 @@ def autoattack(
                     implementation=implementation,
                     surrogate=victims[-1] if surrogate is not None else None,
                 )
-                _require_within(step.attack, hunt.candidates[claimed], pixels[claimed], radius)
+                require_within(step.attack, hunt.candidates[claimed], pixels[claimed], radius)
                 hits = _confirmed(predict, hunt.candidates, claimed, labels)
                 spent[attack, rows] += np.stack([hunt.steps, hunt.forwards, hunt.gradients], 1)
                 unconfirmed += hunt.unconfirmed + int(claimed.sum()) - int(hits.sum())
@@ -184,17 +190,6 @@ def autoattack(
     )
 
 
-def _networks(model: nn.Module, surrogate: nn.Module | None, suite: str) -> list[nn.Module]:
-    if (suite == "transfer") != (surrogate is not None):
-        raise UsageError(
-            "only the suite transfer has a surrogate, and it needs one",
-            expected="a surrogate" if surrogate is None else "no surrogate",
-            got=f"suite {suite}",
-            hint="--suite transfer --surrogate FILE",
-        )
-    return [model] if surrogate is None else [model, surrogate]
-
-
 def _batches(rows: npt.NDArray[np.int64], size: int) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
     """Yield rows in batches, each with the count of rows up to its end."""
     for start in range(0, len(rows), size):
@@ -214,7 +209,7 @@ def _clean_pass(
         with full_float32(device):
             logits = predict(pixels)
             if end == len(rows):
-                _require_logits(logits, predict(pixels), y)
+                require_logits(logits, predict(pixels), y)
         if not torch.isfinite(logits).all():
             raise DatacurateError(
                 "the model's logits are not finite, so no attack on it means anything",
@@ -251,7 +246,11 @@ def _victim(
 
     if implementation == "package":
         return Victim(exact, exact, exact)
-    return Victim(exact, quick(network, sample, dtype), quick(network, sample, torch.float32))
+    copied = fused(network, sample, torch.float32)
+    steady = quick(network, copied, torch.float32)
+    if dtype == torch.float32:
+        return Victim(exact, steady, steady, copied)
+    return Victim(exact, quick(network, fused(network, sample, dtype), dtype), steady, copied)
 
 
 def _title(implementation: Implementation, dtype: torch.dtype) -> str:
@@ -291,58 +290,3 @@ def _fingerprint(
     }
     data = columns_sha256({"keys": keys, **columns})
     return configuration_hash([data, *settings])
-
-
-def _require_same(state: AttackState, fingerprint: str) -> None:
-    if state["fingerprint"] != fingerprint:
-        raise StateError(
-            "the saved state belongs to another model, data, seed, radius or suite",
-            expected=fingerprint,
-            got=state["fingerprint"],
-            hint="start this evaluation anew, or resume it with what it was started with",
-        )
-
-
-def _require_pixels(x: Tensor, y: Tensor, keys: U64) -> None:
-    if x.ndim != 4 or len(x) == 0 or y.shape != (len(x),) or keys.shape != (len(x),):
-        raise UsageError(
-            "images, labels and keys do not fit together",
-            expected="(N, C, H, W) images, N labels and N keys, N > 0",
-            got=f"{tuple(x.shape)}, {tuple(y.shape)} and {keys.shape}",
-        )
-    if not x.is_floating_point() or not 0 <= float(x.min()) <= float(x.max()) <= 1:
-        raise UsageError(
-            "the images are not pixels in [0, 1]",
-            expected="floating point values in [0, 1]",
-            got=f"{x.dtype} in [{x.min().item()}, {x.max().item()}]",
-        )
-
-
-def _require_logits(logits: Tensor, again: Tensor, y: Tensor) -> None:
-    if logits.ndim != 2 or int(y.min()) < 0 or int(y.max()) >= logits.shape[1]:
-        raise UsageError(
-            "the model's outputs do not fit the labels",
-            expected=f"logits of shape (N, K) with K > {int(y.max())}, and labels from 0",
-            got=f"shape {tuple(logits.shape)}, labels from {int(y.min())}",
-        )
-    scale = float(logits.norm(dim=1).max()) + 1e-10
-    if float((logits - again).norm(dim=1).max()) > _RANDOM_LOGITS * scale:
-        raise DatacurateError(
-            "the model gives other logits for the same images a second time",
-            hint="evaluate it without its randomness; these suites cannot measure a random model",
-        )
-
-
-def _require_within(attack: str, adversarial: Tensor, x: Tensor, radius: float) -> None:
-    """Refuse claims outside the ball or the pixel range: the attack itself would be wrong."""
-    if not len(x):
-        return
-    distance = float((adversarial - x).abs().max())
-    low, high = float(adversarial.min()), float(adversarial.max())
-    if not (distance <= radius + _RADIUS_TOLERANCE and low >= 0 and high <= 1):
-        raise DatacurateError(
-            f"{attack} claims adversarial examples that are not allowed",
-            expected=f"within {radius:.6f} of the image, pixels in [0, 1]",
-            got=f"distance {distance:.6f}, pixels in [{low:.6f}, {high:.6f}]",
-            hint="report this: the attack itself is wrong",
-        )

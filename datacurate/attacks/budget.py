@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 Predict = Callable[[Tensor], Tensor]
 """Pixels (N, C, H, W) in [0, 1] to float32 logits (N, K)."""
@@ -29,11 +29,14 @@ class Victim:
         of its arithmetic; for directions.
     steady : callable
         The same function to float32 rounding, without gradients; for comparisons.
+    copied : GraphModule, optional
+        The folded copy that `steady` is, where there is one.
     """
 
     exact: Predict
     quick: Predict
     steady: Predict
+    copied: fx.GraphModule | None = None
 
 
 @dataclass

@@ -112,16 +112,14 @@ def fused(model: nn.Module, sample: Tensor, dtype: torch.dtype) -> fx.GraphModul
     return copied
 
 
-def quick(model: nn.Module, sample: Tensor, dtype: torch.dtype) -> Predict:
+def quick(model: nn.Module, copied: fx.GraphModule | None, dtype: torch.dtype) -> Predict:
     """Return the cheapest differentiable logits of a network in a type: a copy's, or its own."""
-    copied = fused(model, sample, dtype)
-    device = sample.device.type
 
     def predict(x: Tensor) -> Tensor:
         if copied is not None:
             logits: Tensor = copied(x.contiguous(memory_format=torch.channels_last))
             return logits.float()
-        with torch.autocast(device, torch.bfloat16, enabled=dtype == torch.bfloat16):
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
             logits = model(x)
         return logits.float()
 

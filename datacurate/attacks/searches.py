@@ -16,6 +16,7 @@ from datacurate.attacks.square import WholeTrials, square
 from datacurate.attacks.steps import signed_steps
 from datacurate.attacks.suites import Pass
 from datacurate.attacks.transfer import transfer
+from datacurate.attacks.windows import windowed
 from datacurate.errors import UnknownNameError
 from datacurate.fingerprints import U64, seed64
 
@@ -63,7 +64,8 @@ def search(
     if implementation == "package":
         return package_search(hunt, step, keys=keys, chance=chance)
     if step.attack == "square":
-        square(hunt, WholeTrials(hunt.victim.steady), keys, chance, queries=step.steps)
+        trials = windowed(hunt.victim.copied, hunt.x) or WholeTrials(hunt.victim.steady)
+        square(hunt, trials, keys, chance, queries=step.steps)
     elif step.attack == "rays":
         rays(hunt, queries=step.steps)
     elif step.attack == "pgd":
