@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+_INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+
 @cache
 def out() -> Console:
     """Return the console of results; rich is imported when something is first said."""
@@ -89,7 +92,12 @@ def errors_as_exit_codes(debug: bool) -> Iterator[None]:
         fail(error)
     except KeyboardInterrupt:
         err().print("interrupted")
-        sys.exit(130)
+        sys.exit(_INTERRUPTED)
+    except SystemExit as leaving:
+        # Typer leaves so after Ctrl-C, without a word.
+        if leaving.code == _INTERRUPTED:
+            err().print("interrupted")
+        raise
     except BrokenPipeError:
         # The reader of our output has gone (`| head`); that is no error of ours.
         sys.stderr.close()
