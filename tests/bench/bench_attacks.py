@@ -39,7 +39,7 @@ def package(net: nn.Module, images: np.ndarray, labels: np.ndarray, radius: floa
     y = torch.from_numpy(labels)
     attack = AutoAttack(net, eps=radius / 255, seed=seed, version="standard", device="cpu")
     began = time.perf_counter()
-    _, predicted = attack.run_standard_evaluation(x, y, bs=250)
+    _, predicted = attack.run_standard_evaluation(x, y, batch_size=250)
     return time.perf_counter() - began, (predicted == y).numpy()
 
 
