@@ -17,7 +17,7 @@ from datacurate.attacks.frozen import device_of
 from datacurate.attacks.outcome import AttackOutcome, AttackState
 from datacurate.attacks.precision import full_float32
 from datacurate.attacks.searches import Implementation
-from datacurate.attacks.suites import AUTOATTACK
+from datacurate.attacks.suites import is_upper_bound
 from datacurate.data.batches import as_pixels
 from datacurate.fingerprints import U64, content_hashes, mix64, seed64
 from datacurate.ranks.statistics import Accuracy
@@ -67,7 +67,7 @@ class Evaluation:
     @property
     def upper_bound(self) -> bool:
         """Whether the suite is none of AutoAttack's, so that AutoAttack may find less."""
-        return self.outcome.suite not in AUTOATTACK
+        return is_upper_bound(self.outcome.suite)
 
     @property
     def overestimation_gap(self) -> float:

@@ -84,6 +84,11 @@ class Plan:
     label: str
 
 
+def is_upper_bound(suite: str) -> bool:
+    """Return whether what a suite leaves is an upper bound of what AutoAttack would leave."""
+    return suite not in AUTOATTACK
+
+
 def plan(suite: str, classes: int) -> Plan:
     """Return the attacks of a suite for a model with so many classes.
 

@@ -57,11 +57,11 @@ def evaluate(
     """
     from datacurate.cli.progress import Watch
     from datacurate.data import load
-    from datacurate.errors import CheckpointError, UsageError
+    from datacurate.errors import UsageError
     from datacurate.evaluation import choose_examples
     from datacurate.evaluation import evaluate as attack_suite
     from datacurate.training import devices
-    from datacurate.training.checkpoints import load_network
+    from datacurate.training.checkpoints import load_network, require_for
 
     if (suite == "transfer") != (surrogate is not None):
         raise UsageError(
@@ -72,13 +72,7 @@ def evaluate(
     networks = {path: load_network(path) for path in (checkpoint, surrogate) if path is not None}
     test = load(dataset, data, tell=console.note).test
     for path, network in networks.items():
-        expected = (network.shape, len(network.class_names))
-        if expected != (test.identity.shape, test.identity.classes):
-            raise CheckpointError(
-                f"the network in {path} is not for this data",
-                expected=f"images of shape {network.shape}, {len(network.class_names)} classes",
-                got=f"images of shape {test.identity.shape}, {test.identity.classes} classes",
-            )
+        require_for(network, path, test.identity)
     device = devices.default_device()
     content = test.identity.content_hash
     assert content is not None

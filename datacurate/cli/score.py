@@ -105,8 +105,7 @@ def _network(checkpoint: Path, network: str | None, part: ImageData) -> nn.Modul
     """Return the network meant, and raise if it is stated to be for other images."""
     import sys
 
-    from datacurate.errors import CheckpointError
-    from datacurate.training.checkpoints import load_network
+    from datacurate.training.checkpoints import load_network, require_for
     from datacurate.training.foreign import load_foreign
 
     if network is not None:
@@ -117,13 +116,7 @@ def _network(checkpoint: Path, network: str | None, part: ImageData) -> nn.Modul
         finally:
             sys.path.remove(str(Path.cwd()))
     loaded = load_network(checkpoint)
-    expected = (loaded.shape, len(loaded.class_names))
-    if expected != (part.identity.shape, part.identity.classes):
-        raise CheckpointError(
-            f"the network in {checkpoint} is not for this data",
-            expected=f"images of shape {loaded.shape}, {len(loaded.class_names)} classes",
-            got=f"images of shape {part.identity.shape}, {part.identity.classes} classes",
-        )
+    require_for(loaded, checkpoint, part.identity)
     return loaded.net
 
 

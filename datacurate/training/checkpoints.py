@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from datacurate.errors import CheckpointError
+from datacurate.identity import Identity
 from datacurate.nets import build
 from datacurate.outputs import atomic_path
 from datacurate.recipes import Model
@@ -166,3 +167,19 @@ def load_network(path: Path) -> LoadedNetwork:
     return LoadedNetwork(
         net, tuple(saved["class_names"]), (height, width, channels), dict(saved["about"])
     )
+
+
+def require_for(network: LoadedNetwork, path: Path, identity: Identity) -> None:
+    """Raise unless a network read from `path` takes such images and has such classes.
+
+    Raises
+    ------
+    CheckpointError
+    """
+    expected = (network.shape, len(network.class_names))
+    if expected != (identity.shape, identity.classes):
+        raise CheckpointError(
+            f"the network in {path} is not for this data",
+            expected=f"images of shape {network.shape}, {len(network.class_names)} classes",
+            got=f"images of shape {identity.shape}, {identity.classes} classes",
+        )

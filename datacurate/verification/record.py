@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datacurate.attacks.outcome import CLEAN_WRONG, SURVIVED
-from datacurate.attacks.suites import AUTOATTACK
+from datacurate.attacks.suites import is_upper_bound
 from datacurate.errors import FileError, NewerFormatError
 from datacurate.evaluation import Evaluation
 from datacurate.recipes import VerifyRecipe, as_dict, from_dict, recipe_hash
@@ -40,7 +40,7 @@ def as_record(found: Verification) -> dict[str, Any]:
         "hardware": dict(found.hardware),
         "selection": selection_in_words(found.recipe),
         "expected_detectable_points": found.expected_detectable,
-        "upper_bound": is_upper_bound(found.recipe),
+        "upper_bound": is_upper_bound(found.recipe.suite),
         "correction": correction(len(found.comparisons)),
         "comparisons": [comparison.as_dict() for comparison in found.comparisons],
         "summary": [summary.as_dict() for summary in summaries(found)],
@@ -54,11 +54,6 @@ def selection_in_words(recipe: VerifyRecipe) -> str:
     if recipe.select == "test":
         return "test examples (as the paper does: the best checkpoint has seen them)"
     return f"{recipe.held_out:.0%} of the training examples, held out of every arm"
-
-
-def is_upper_bound(recipe: VerifyRecipe) -> bool:
-    """Return whether robust accuracy is an upper bound of what AutoAttack would leave."""
-    return recipe.suite not in AUTOATTACK
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -183,7 +178,6 @@ def _evaluated(evaluation: Evaluation) -> dict[str, Any]:
     """Return an evaluation for JSON, with what became of each example."""
     return {
         **evaluation.as_dict(),
-        "robust": evaluation.robust.as_dict(),
         "examples": {
             "broken_by": packed(evaluation.outcome.broken_by),
             "pgd10": packed(evaluation.pgd10.astype(np.int8)),

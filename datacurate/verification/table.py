@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from datacurate.attacks.suites import is_upper_bound
 from datacurate.recipes import VerifyRecipe, recipe_hash
 from datacurate.verification.comparing import Comparison, correction
 from datacurate.verification.found import Verification
-from datacurate.verification.record import is_upper_bound, selection_in_words
+from datacurate.verification.record import selection_in_words
 from datacurate.verification.summary import ArmSummary, Spread, summaries
 
 
@@ -28,7 +29,7 @@ def table(found: Verification) -> tuple[list[str], list[list[str]]]:
 
 def suite_title(recipe: VerifyRecipe) -> str:
     """Return what accuracy under the recipe's suite is called; an upper bound says so."""
-    return f"{recipe.suite} (upper bound)" if is_upper_bound(recipe) else "AutoAttack"
+    return f"{recipe.suite} (upper bound)" if is_upper_bound(recipe.suite) else "AutoAttack"
 
 
 def statement(found: Verification) -> str:
@@ -40,14 +41,14 @@ def statement(found: Verification) -> str:
         f"{outcome.implementation}; overestimated is PGD-10 less that, "
         f"overfitted best less last; best checkpoint chosen on {selection_in_words(recipe)}"
     )
-    if is_upper_bound(recipe):
+    if is_upper_bound(recipe.suite):
         text += "; true robust accuracy is at most this: a stronger attack may turn a verdict"
     return text
 
 
 def verdict_line(found: Verification, comparison: Comparison) -> str:
     """Return a verdict with its reason, in a line."""
-    bound = ", by an upper bound of robust accuracy" if is_upper_bound(found.recipe) else ""
+    bound = ", by an upper bound of robust accuracy" if is_upper_bound(found.recipe.suite) else ""
     return (
         f"{comparison.judged} against {comparison.against}: {comparison.verdict.word}{bound}: "
         f"{comparison.verdict.reason}"
