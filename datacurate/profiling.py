@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from datacurate.data import DataSet
-from datacurate.errors import FileError, OutputExistsError, UsageError
+from datacurate.errors import FileError, OutputExistsError
 from datacurate.files import provenance, rankfile
 from datacurate.files.runs import from_runs
 from datacurate.nets import check_name
@@ -38,7 +38,8 @@ from datacurate.training.loop import Fit
 from datacurate.training.measures import settled
 from datacurate.training.members import member, saved_history
 from datacurate.training.methods import check_method
-from datacurate.training.together import in_turn
+from datacurate.training.runs import runs_in_turn
+from datacurate.training.together import limited
 
 RANKS_SUFFIX = ".ranks.h5"
 
@@ -118,11 +119,7 @@ def at_once(recipe: ProfileRecipe, parallel: int) -> int:
     UsageError
         For fewer than one.
     """
-    if parallel < 1:
-        raise UsageError(
-            "no run can go on at a time", expected="parallel of 1 or more", got=str(parallel)
-        )
-    return min(parallel, recipe.runs)
+    return limited(parallel, recipe.runs)
 
 
 def for_images(training: Training, data: DataSet) -> Training:
@@ -281,7 +278,7 @@ def _profile_runs(
             done = sum(map(len, histories))
             on_epoch(Progress(run + 1, recipe.runs, history[-1], done))
 
-    with contextlib.closing(in_turn(recipe, trained_on, state, together, report)) as order:
+    with contextlib.closing(runs_in_turn(recipe, trained_on, state, together, report)) as order:
         for run in order:
             finished = member(recipe, run, trained_on, state, partial(report, run))
             records.append(finished.record)

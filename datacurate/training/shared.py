@@ -1,23 +1,23 @@
-"""What a training sees, in memory that several processes read: one copy for all of them."""
+"""Arrays in memory that several processes read: one copy for all of them."""
 
 from __future__ import annotations
 
+import mmap
 import os
 import tempfile
 from collections.abc import Mapping
 from typing import Any, BinaryIO, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from datacurate.errors import TrainingError
-from datacurate.training.examples import TrainingData
 
-_ARRAYS = ("images", "labels", "rows", "selection_images", "selection_labels")
 _ALIGNMENT = 64  # bytes: what vector loads like
 
 
-def share(data: TrainingData) -> tuple[BinaryIO, dict[str, Any]]:
-    """Copy the data into a file without a name and say where each part lies.
+def share(arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[BinaryIO, dict[str, Any]]:
+    """Copy arrays into a file without a name and say where each lies.
 
     The system frees it when the last process that holds it ends, however that ends.
 
@@ -33,14 +33,16 @@ def share(data: TrainingData) -> tuple[BinaryIO, dict[str, Any]]:
     TrainingError
         If there is no room for a copy.
     """
-    layout: dict[str, Any] = {"classes": data.classes}
+    layout: dict[str, Any] = {}
     file = nameless()
     try:
-        for name in _ARRAYS:
-            array = np.ascontiguousarray(getattr(data, name))
+        for name, given in arrays.items():
+            array = np.ascontiguousarray(given)
             offset = file.seek(-(-file.tell() // _ALIGNMENT) * _ALIGNMENT)
             file.write(array.data)
             layout[name] = {"dtype": array.dtype.str, "shape": array.shape, "offset": offset}
+        # An empty array at the end has a place too.
+        file.truncate()
         file.flush()
     except OSError as error:
         file.close()
@@ -51,8 +53,8 @@ def share(data: TrainingData) -> tuple[BinaryIO, dict[str, Any]]:
     return file, layout
 
 
-def attach(descriptor: int, layout: Mapping[str, Any]) -> TrainingData:
-    """Return the data that `share` laid out, mapped and not copied.
+def attach(descriptor: int, layout: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays that `share` laid out, mapped and not copied.
 
     Parameters
     ----------
@@ -62,17 +64,13 @@ def attach(descriptor: int, layout: Mapping[str, Any]) -> TrainingData:
     """
     with os.fdopen(descriptor, "rb") as file:
         # Copy on write: torch takes arrays only that it may write to, and nobody writes.
-        arrays = {
-            name: np.memmap(
-                file,
-                dtype=layout[name]["dtype"],
-                mode="c",
-                offset=layout[name]["offset"],
-                shape=tuple(layout[name]["shape"]),
-            )
-            for name in _ARRAYS
-        }
-    return TrainingData(**arrays, classes=layout["classes"])
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    return {
+        name: np.ndarray(
+            tuple(place["shape"]), place["dtype"], buffer=mapped, offset=place["offset"]
+        )
+        for name, place in layout.items()
+    }
 
 
 def nameless() -> BinaryIO:

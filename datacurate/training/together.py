@@ -1,8 +1,9 @@
-"""Several members at a time, each in a process of its own.
+"""Several members of a work at a time, each in a process of its own.
 
-A member leaves all that it made in the state folder, so nothing but progress comes back from its
-process: whoever wants the run reads it from there, as after an interruption. That is why the
-columns are the same to the bit however many members are made at a time.
+A member is a training with what is computed of it: a run of a profile, or an arm of a verification
+with one seed. It leaves all that it made in the state folder, so nothing but progress comes back
+from its process: whoever wants the member reads it from there, as after an interruption. That is
+why a result is the same to the bit however many members are made at a time.
 """
 
 from __future__ import annotations
@@ -12,78 +13,109 @@ import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from datacurate.errors import TrainingError
-from datacurate.recipes import ProfileRecipe, as_dict
-from datacurate.training.examples import TrainingData
-from datacurate.training.history import EpochReport
-from datacurate.training.members import is_made
+import numpy.typing as npt
+
+from datacurate.errors import TrainingError, UsageError
 from datacurate.training.shared import nameless, share
 from datacurate.training.worker import raised
 
 _WORKER = "datacurate.training.worker"
 
 
-def in_turn(
-    recipe: ProfileRecipe,
-    data: TrainingData,
-    state: Path,
-    at_once: int,
-    on_epoch: Callable[[int, list[EpochReport]], None],
-) -> Generator[int]:
-    """Yield the numbers of the runs, in order; each is made by then if several go on at once.
+@dataclass(frozen=True)
+class Members:
+    """The members of a work, as processes of their own are told to make them.
+
+    Attributes
+    ----------
+    names : sequence of str
+        One a member, for messages.
+    unmade : sequence of int
+        The numbers of those that need a process, ascending. Each of the others is made already,
+        or comes with one before it.
+    maker : str
+        ``"module:function"``. The process calls it with `described`, `arrays`, a number, and a
+        function that takes JSON values for whoever watches; it returns once the member lies in the
+        state folder.
+    described : mapping
+        JSON values.
+    arrays : mapping of str to ndarray
+        Shared by the processes.
+    """
+
+    names: Sequence[str]
+    unmade: Sequence[int]
+    maker: str
+    described: Mapping[str, Any]
+    arrays: Mapping[str, npt.NDArray[Any]]
+
+
+def limited(parallel: int, members: int) -> int:
+    """Return how many of so many members go on at a time where `parallel` are asked for.
+
+    Raises
+    ------
+    UsageError
+        For fewer than one.
+    """
+    if parallel < 1:
+        raise UsageError(
+            "no training can go on at a time", expected="parallel of 1 or more", got=str(parallel)
+        )
+    return min(parallel, members)
+
+
+def in_turn(members: Members, together: int, on_told: Callable[[int, Any], None]) -> Generator[int]:
+    """Yield the numbers of the members, in order; each is made by then if several go on at once.
 
     Close the iterator when it is not exhausted: that ends the processes, whose last saved epochs
     stay.
 
     Parameters
     ----------
-    recipe : ProfileRecipe
-        With nothing left to the machine or the data.
-    data : TrainingData
-    state : Path
-        The folder of the profile's state.
-    at_once : int
-        How many processes; with 1 there is none, and making the runs is left to the caller.
-    on_epoch : callable
-        Called with a run's number and its history so far after each epoch that a process saved.
+    members : Members
+    together : int
+        How many processes; with 1 there is none, and making the members is left to the caller.
+    on_told : callable
+        Called with a member's number and what its process tells.
 
     Raises
     ------
     TrainingError
         If a member diverges, runs out of memory, or its process ends without a word.
     """
-    if at_once == 1:
-        yield from range(recipe.runs)
+    numbers = range(len(members.names))
+    if together == 1:
+        yield from numbers
         return
-    unmade = deque(run for run in range(recipe.runs) if not is_made(recipe, run, state))
-    made = set(range(recipe.runs)) - set(unmade)
+    waiting = deque(members.unmade)
+    made = set(numbers) - set(waiting)
     working: dict[Connection, _Worker] = {}
-    shared, layout = share(data)
-    job = {"recipe": as_dict(recipe), "state": str(state), "layout": layout}
+    shared, layout = share(members.arrays)
+    job = {"maker": members.maker, "described": members.described, "layout": layout}
     try:
-        for run in range(recipe.runs):
+        for number in numbers:
             while True:
-                while unmade and len(working) < at_once:
-                    worker = _start({**job, "run": unmade.popleft()}, shared)
+                while waiting and len(working) < together:
+                    worker = _start(members, waiting.popleft(), job, shared)
                     working[worker.line] = worker
-                if run in made:
+                if number in made:
                     break
                 for line in wait(list(working)):
                     worker = working[cast(Connection, line)]
-                    history = _heard(worker)
-                    if history is None:
-                        made.add(worker.run)
+                    message = _heard(worker)
+                    if "made" in message:
+                        made.add(worker.number)
                         _end(working.pop(worker.line))
                     else:
-                        on_epoch(worker.run, history)
-            yield run
+                        on_told(worker.number, message["told"])
+            yield number
     finally:
         shared.close()
         for worker in working.values():
@@ -92,11 +124,12 @@ def in_turn(
 
 @dataclass(frozen=True)
 class _Worker:
-    """A process that makes a run.
+    """A process that makes a member.
 
     Attributes
     ----------
-    run : int
+    number : int
+    name : str
     process : Popen
     line : Connection
         Open as long as we live: its end is what tells the process that we are gone.
@@ -104,14 +137,15 @@ class _Worker:
         What the process printed.
     """
 
-    run: int
+    number: int
+    name: str
     process: subprocess.Popen[bytes]
     line: Connection
     log: BinaryIO
 
 
-def _start(job: Mapping[str, Any], shared: BinaryIO) -> _Worker:
-    """Start the process of a job.
+def _start(members: Members, number: int, job: Mapping[str, Any], shared: BinaryIO) -> _Worker:
+    """Start the process of a member.
 
     A fresh interpreter: torch's threads do not survive a fork, and a script that calls us need not
     guard its main part.
@@ -129,21 +163,19 @@ def _start(job: Mapping[str, Any], shared: BinaryIO) -> _Worker:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},
     )
     theirs.close()
-    ours.send_bytes(json.dumps(job).encode())
-    return _Worker(job["run"], process, ours, log)
+    ours.send_bytes(json.dumps({**job, "number": number}).encode())
+    return _Worker(number, members.names[number], process, ours, log)
 
 
-def _heard(worker: _Worker) -> list[EpochReport] | None:
-    """Return the history that a worker sends, or None when its run is made; raise its error."""
+def _heard(worker: _Worker) -> dict[str, Any]:
+    """Return what a worker says: what it tells, or that its member is made; raise its error."""
     try:
-        message = json.loads(worker.line.recv_bytes())
+        message: dict[str, Any] = json.loads(worker.line.recv_bytes())
     except (EOFError, OSError) as error:
         raise _silence(worker) from error
     if "error" in message:
         raise raised(message["error"])
-    if "made" in message:
-        return None
-    return [EpochReport(**values) for values in message["history"]]
+    return message
 
 
 def _silence(worker: _Worker) -> TrainingError:
@@ -151,7 +183,7 @@ def _silence(worker: _Worker) -> TrainingError:
     worker.log.seek(0)
     said = worker.log.read().decode(errors="replace").strip().splitlines()
     return TrainingError(
-        f"the process of run {worker.run + 1} ended without a word",
+        f"the process of {worker.name} ended without a word",
         got=f"signal {-code}" if code < 0 else said[-1] if said else f"exit code {code}",
         hint="if the system ran out of memory, run fewer at a time (--parallel) or set a smaller "
         "batch_size; the same command goes on from the last saved epochs",

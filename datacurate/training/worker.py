@@ -1,8 +1,8 @@
 """The process of a member that is made beside others, started by `datacurate.training.together`.
 
 It is given two inherited descriptors, its line to the parent and the data, and its job on the line.
-It sends the history after each epoch, and at the end that the run is made, or why it is not; what
-it made lies in the state folder. When the parent ends, so does it, at once: nobody else would.
+It sends what the job tells on the way, and at the end that the member is made, or why it is not;
+what it made lies in the state folder. When the parent ends, so does it, at once: nobody else would.
 """
 
 from __future__ import annotations
@@ -14,19 +14,15 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping
-from dataclasses import asdict
+from importlib import import_module
 from multiprocessing.connection import Connection
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from datacurate import errors
 
-if TYPE_CHECKING:
-    from datacurate.training.history import EpochReport
-
 
 def main() -> None:
-    """Make the run that the parent asks for."""
+    """Make the member that the parent asks for."""
     # Ctrl-C reaches the whole group of processes; what it means is for the parent to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     line = Connection(int(sys.argv[1]))
@@ -63,15 +59,12 @@ def raised(message: Mapping[str, Any]) -> Exception:
 
 
 def _make(job: Mapping[str, Any], line: Connection) -> None:
-    from datacurate.recipes import ProfileRecipe, from_dict
-    from datacurate.training.members import member
     from datacurate.training.shared import attach
 
-    def report(history: list[EpochReport]) -> None:
-        _send(line, {"history": [asdict(epoch) for epoch in history]})
-
-    data = attach(int(sys.argv[2]), job["layout"])
-    member(from_dict(ProfileRecipe, job["recipe"]), job["run"], data, Path(job["state"]), report)
+    module, _, name = job["maker"].partition(":")
+    make = getattr(import_module(module), name)
+    arrays = attach(int(sys.argv[2]), job["layout"])
+    make(job["described"], arrays, job["number"], lambda told: _send(line, {"told": told}))
 
 
 def _send(line: Connection, message: Mapping[str, Any]) -> None:

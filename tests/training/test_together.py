@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -23,8 +24,8 @@ from datacurate.recipes import PROFILE_RECIPES, with_settings
 from datacurate.training import devices
 from datacurate.training.examples import TrainingData
 from datacurate.training.history import EpochReport
+from datacurate.training.runs import runs_in_turn
 from datacurate.training.shared import attach, share
-from datacurate.training.together import in_turn
 from datacurate.training.worker import raised, stated
 
 SETTINGS = ["training.model.name=cnn-small", "width=4", "runs=3", "epochs=8"]
@@ -209,7 +210,7 @@ def test_threads_left_open_are_shared_and_kept(data: DataSet, tmp_path: Path) ->
 
 
 def test_fewer_than_one_at_a_time_is_refused(data: DataSet, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no run can go on"):
+    with pytest.raises(UsageError, match="no training can go on"):
         profiling.profile(RECIPE, data, tmp_path / "digits.ranks.h5", parallel=0)
     assert list(tmp_path.iterdir()) == []
 
@@ -229,21 +230,27 @@ def test_a_gpu_each_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_shared_is_what_was_given(digits: TrainingData) -> None:
-    file, layout = share(digits)
+    given = {
+        "images": digits.images,
+        "every third label": digits.labels[::3],
+        "hashes": np.array([2**64 - 1, 3], dtype=np.uint64),
+        "none": np.empty((0, 8, 8), dtype=np.uint8),
+    }
+    file, layout = share(given)
     with file:
-        found = attach(os.dup(file.fileno()), layout)
-    for name in ("images", "labels", "rows", "selection_images", "selection_labels"):
-        given, got = getattr(digits, name), getattr(found, name)
-        assert given.dtype == got.dtype
-        assert np.array_equal(given, got)
-    assert found.classes == 10
+        found = attach(os.dup(file.fileno()), json.loads(json.dumps(layout)))
+    assert list(found) == list(given)
+    for name, array in given.items():
+        assert found[name].dtype == array.dtype
+        assert found[name].shape == array.shape
+        assert np.array_equal(found[name], array)
 
 
 def test_no_room_to_share_is_said(digits: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
     full = Path("/dev/full").open("wb")  # noqa: SIM115
     monkeypatch.setattr("datacurate.training.shared.nameless", lambda: full)
     with pytest.raises(TrainingError, match="No space left"):
-        share(digits)
+        share({"images": digits.images})
 
 
 @pytest.mark.parametrize(
@@ -281,7 +288,7 @@ def test_closed_early_it_ends_its_processes(data: DataSet, tmp_path: Path) -> No
         raise Stop
 
     with pytest.raises(Stop):
-        next(in_turn(recipe, profiling.training_data(data), tmp_path, 2, stop))
+        next(runs_in_turn(recipe, profiling.training_data(data), tmp_path, 2, stop))
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.pt")}
     time.sleep(1)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.pt")} == before
