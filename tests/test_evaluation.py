@@ -97,6 +97,15 @@ def test_resumes(grey):
     resumed = evaluate(TwoClasses(), *grey, state=states[0], **settings)
     assert np.array_equal(resumed.outcome.broken_by, whole.outcome.broken_by)
     assert resumed.outcome.seconds == whole.outcome.seconds
+    # Ended, it attacks nothing again.
+    attacked = []
+    ended = json.loads(json.dumps(states[-1]))
+    again = evaluate(
+        TwoClasses(), *grey, state=ended, progress=lambda *done: attacked.append(done), **settings
+    )
+    assert again.as_dict() == whole.as_dict()
+    assert np.array_equal(again.pgd10, whole.pgd10)
+    assert attacked == []
 
 
 def test_the_same_images_are_chosen_in_any_order():

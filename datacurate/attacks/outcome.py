@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ class AttackState(TypedDict):
     """How far a suite has come, in values that JSON can hold.
 
     ``fingerprint`` names the work it belongs to; the first ``passes`` of its plan are done.
+    ``pgd10`` says which examples are right under PGD-10, once an evaluation has come so far.
     """
 
     fingerprint: str
@@ -24,6 +25,7 @@ class AttackState(TypedDict):
     seconds: list[float]
     unconfirmed: int
     spent: list[list[list[int]]]
+    pgd10: NotRequired[list[bool]]
 
 
 @dataclass(frozen=True)
