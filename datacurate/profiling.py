@@ -35,10 +35,10 @@ from datacurate.training.estimates import Estimate, estimate
 from datacurate.training.examples import TrainingData
 from datacurate.training.history import EpochReport, catastrophic_overfitting
 from datacurate.training.loop import Fit
-from datacurate.training.measures import settled
 from datacurate.training.members import member, saved_history
 from datacurate.training.methods import check_method
 from datacurate.training.runs import runs_in_turn
+from datacurate.training.stages import settled
 from datacurate.training.together import limited
 
 RANKS_SUFFIX = ".ranks.h5"

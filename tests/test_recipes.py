@@ -22,7 +22,7 @@ from datacurate.recipes import (
     with_settings,
 )
 
-_FRACTIONS = ("momentum", "warmup", "factor")
+_FRACTIONS = ("momentum", "warmup", "factor", "memorization")
 
 
 @pytest.mark.parametrize("name", PROFILE_RECIPES)
@@ -45,6 +45,8 @@ def test_every_field_but_the_summary_changes_the_hash() -> None:
         "runs": "9",
         "aggregate": "pooled",
         "measures": "minimum_perturbation",
+        "rank_by": "margin",
+        "final_attack.start": "uniform",
         "training.method": "trades",
         "training.model.name": "preact-resnet18",
         "training.attack.start": "zero",
@@ -87,6 +89,7 @@ def test_a_short_key_means_the_shallowest_path() -> None:
     recipe = with_settings(PROFILE_RECIPES["proxy"], ["radius=4/255", "epochs=3", "width=auto"])
     assert recipe.training.attack.radius == 4
     assert recipe.training.selection.attack.radius == 8
+    assert recipe.final_attack == PROFILE_RECIPES["proxy"].final_attack
     assert recipe.training.epochs == 3
     assert recipe.training.model.width is None
 

@@ -110,12 +110,12 @@ def _require_same_data(files: list[Path], loaded: list[RankFile]) -> None:
 
 
 def _runs(path: Path, ranks: RankFile, by: list[str] | None) -> dict[str, Ranking]:
-    """Return the order of every run of a file, by its learning instability."""
+    """Return the order of every run of a file, by the columns that its recipe ranks by."""
     from datacurate.errors import UsageError
 
     if by:
         raise UsageError(
-            "the runs of one file are compared by learning instability",
+            "the runs of one file are compared by what its recipe ranks by",
             hint="name two columns, or two files, to compare by columns",
         )
     if "instability" not in ranks.columns:

@@ -15,6 +15,9 @@ from torch.nn import functional
 from datacurate.fingerprints import mix64, seed64
 from datacurate.recipes import Augmentation
 
+UNCHANGED = Augmentation(padding=0, flip=False)
+"""No crop and no flip."""
+
 
 def epoch_order(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
     """Return the order in which `count` examples are visited: each exactly once."""

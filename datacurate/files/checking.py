@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from datacurate.errors import DatacurateError, DataError
+from datacurate.files.aggregating import aggregated
 from datacurate.files.columns import KNOWN_COLUMNS, Column
 from datacurate.files.ordering import direction_of, rank_of_column
 from datacurate.files.rankfile import RankFile, read
@@ -176,27 +177,24 @@ def _early(rank_file: RankFile) -> Iterator[Check]:
 
 
 def _aggregate(rank_file: RankFile) -> Iterator[Check]:
-    """The aggregate rank follows from the runs' instability."""
+    """The aggregate rank follows from the columns that the runs are ranked by."""
     how = rank_file.provenance.aggregation
     if how == "column":
         yield _from_column(rank_file)
         return
-    if how == "given" or "instability" not in rank_file.columns:
-        yield Check("rank", how == "given", f"aggregation {how}: not computed from these columns")
+    if how == "given":
+        yield Check("rank", True, "aggregation given: not computed from these columns")
         return
     profiled = rank_file.profiled
+    name = f"rank from {' and '.join(rank_file.provenance.rank_by)}"
     try:
-        computed = ranking.aggregate(
-            rank_file.columns["instability"][profiled],
-            cast(ranking.Aggregation, how),
-            rank_file.provenance.epochs,
-        )
+        computed = aggregated(rank_file.columns, profiled, rank_file.provenance)
     except DatacurateError as error:
-        yield Check("rank from instability", False, error.what)
+        yield Check(name, False, error.what)
         return
     stated = rank_file.columns["problematic_rank"][profiled]
     differing = int(np.count_nonzero(stated != computed))
-    yield Check("rank from instability", differing == 0, f"{how}: {_differ(differing)}")
+    yield Check(name, differing == 0, f"{how}: {_differ(differing)}")
 
 
 def _from_column(rank_file: RankFile) -> Check:

@@ -149,6 +149,18 @@ RUN_COLUMNS: Mapping[str, Column] = {
             1,
         ),
         _measure(
+            "final_probability",
+            "true-class probability under attack of the unaugmented input after the last epoch",
+            "low",
+            1,
+        ),
+        _measure(
+            "late_probability",
+            "mean adversarial true-class probability over the second half of the epochs",
+            "low",
+            1,
+        ),
+        _measure(
             "minimum_perturbation",
             "smallest radius, in 1/255, that changes the prediction (S1, B.2)",
             "low",

@@ -61,6 +61,12 @@ class Provenance:
         """The number of epochs of each run."""
         return tuple(int(run["epochs"]) for run in self.runs)
 
+    @property
+    def rank_by(self) -> tuple[str, ...]:
+        """The columns by which each run ranks the examples."""
+        stated = (self.recipe or {}).get("rank_by")
+        return tuple(map(str, stated)) if isinstance(stated, list) else ("instability",)
+
 
 def of_profile(
     recipe: ProfileRecipe,

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from datacurate.errors import DataError, FileError, UnknownNameError
 from datacurate.files import attributes as texts
 from datacurate.files import hdf5
+from datacurate.files.aggregating import of_run
 from datacurate.files.columns import IDENTITY_COLUMNS, KNOWN_COLUMNS, shape_fault
 from datacurate.files.provenance import Provenance
 from datacurate.fingerprints import label_fingerprint
@@ -85,12 +86,21 @@ class RankFile:
         return stated
 
     def run_ranking(self, run: int) -> Ranking:
-        """Return the total order of one run, from its learning instability and probability."""
+        """Return the total order of one run, by the columns that the recipe ranks by.
+
+        Raises
+        ------
+        DataError
+            If one of them is not in the file.
+        """
+        profiled = self.profiled
+        score = np.full(len(self), np.nan)
+        score[profiled] = of_run(self.columns, profiled, self.provenance, run)
         return ranking.rank(
-            self.columns["instability"][:, run],
+            score,
             self.identity.label_fingerprint,
             probability=self.columns["probability"][:, run],
-            profiled=self.profiled,
+            profiled=profiled,
         )
 
     def to_pandas(self) -> pd.DataFrame:

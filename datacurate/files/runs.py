@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from datacurate.errors import DataError, UnknownNameError
+from datacurate.files.aggregating import aggregated
 from datacurate.files.columns import RECORD_COLUMNS, RUN_COLUMNS
 from datacurate.files.provenance import Provenance
 from datacurate.files.rankfile import RankFile
@@ -32,7 +33,7 @@ def from_runs(
         Of the M profiled examples, in the order of `profiled_rows`; one for each finished run, in
         the order of ``provenance.runs``.
     provenance : Provenance
-        Its `aggregation` says how the runs become one rank.
+        Its `rank_by` and `aggregation` say how the runs become one rank.
     profiled_rows : ndarray of int64, shape (M,), optional
         Which rows were profiled; all of them by default.
 
@@ -52,11 +53,7 @@ def from_runs(
         )
     columns = _run_columns(records, rows, len(identity))
     score = np.full(len(identity), np.nan)
-    score[rows] = ranking.aggregate(
-        columns["instability"][rows],
-        cast(ranking.Aggregation, provenance.aggregation),
-        provenance.epochs,
-    )
+    score[rows] = aggregated(columns, rows, provenance)
     profiled = np.zeros(len(identity), dtype=np.bool_)
     profiled[rows] = True
     order = ranking.rank(

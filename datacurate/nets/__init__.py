@@ -23,6 +23,7 @@ NETWORKS: Mapping[str, tuple[int, Builder]] = {
     # name: (its own width, builder)
     "preact-resnet18": (64, partial(PreActResNet, (2, 2, 2, 2))),
     "preact-small": (16, partial(PreActResNet, (1, 1, 1, 1))),
+    "preact-patch": (32, partial(PreActResNet, (1, 1, 1, 1), patch=2)),
     "cnn-small": (16, SmallCNN),
     "vgg11-bn": (64, partial(VGG, VGG11)),
     "vgg13-bn": (64, partial(VGG, VGG13)),

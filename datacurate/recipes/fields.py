@@ -9,7 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Measure = Literal["clean_probability", "minimum_perturbation", "el2n"]
+Measure = Literal[
+    "clean_probability",
+    "final_probability",
+    "late_probability",
+    "minimum_perturbation",
+    "el2n",
+]
+RankedColumn = Literal[
+    "instability",
+    "probability",
+    "margin",
+    "late_probability",
+    "clean_probability",
+    "final_probability",
+    "minimum_perturbation",
+]
 MethodName = Literal["pgd-at", "trades", "mart", "gairat", "fgsm-rs", "n-fgsm", "standard"]
 Start = Literal["uniform", "zero", "gaussian"]
 
@@ -162,10 +177,18 @@ class Training:
 
     The defaults are those of S0, appendix C, for a PreAct ResNet-18 on CIFAR-10. The methods are
     described in `datacurate.training.methods`.
+
+    Attributes
+    ----------
+    memorization : float
+        The last part of the epochs, as a fraction, that goes without augmentation and weight decay:
+        a net too small to fit the augmented images in the time it has still tells, by the order in
+        which it memorises the bare ones, what a large net learns late.
     """
 
     method: MethodName = "pgd-at"
     epochs: int = ranged(160, least=1)
+    memorization: float = ranged(0.0, least=0, most=1)
     model: Model = Model()
     attack: Attack = Attack()
     objective: Objective = Objective()
@@ -207,14 +230,22 @@ class ProfileRecipe:
     aggregate : str
         ``"mean-rank"`` averages the runs' ranks (S0, A.2); ``"pooled"`` ranks the sum of their
         counts.
+    rank_by : tuple of str
+        The columns by which each run ranks the examples; the mean is over these too. The paper's
+        is ``"instability"`` alone (S0, Eq. 4).
     measures : tuple of str
         What is measured of every training example at the robust-best checkpoint of each run:
-        ``"clean_probability"`` (S1, B.1) and ``"minimum_perturbation"`` (S1, B.2). And, of standard
-        training, early in it: ``"el2n"`` (https://arxiv.org/abs/2107.07075).
+        ``"clean_probability"`` (S1, B.1) and ``"minimum_perturbation"`` (S1, B.2). At the last
+        network: ``"final_probability"``, the true-class probability of the unaugmented image under
+        `final_attack`. During training: ``"late_probability"``, the adversarial true-class
+        probability, mean over the second half of the epochs. And, of standard training, early in
+        it: ``"el2n"`` (https://arxiv.org/abs/2107.07075).
     perturbation_cap : int
         The largest perturbation tried, in 1/255.
     el2n_epoch : int
         After how many epochs EL2N is measured; of a shorter training after the last.
+    final_attack : Attack
+        Of ``"final_probability"``.
     """
 
     name: str
@@ -222,9 +253,11 @@ class ProfileRecipe:
     runs: int = ranged(10, least=1)
     seed: int = ranged(0, least=0)
     aggregate: Literal["mean-rank", "pooled"] = "mean-rank"
+    rank_by: tuple[RankedColumn, ...] = ("instability",)
     measures: tuple[Measure, ...] = ("clean_probability", "minimum_perturbation")
     perturbation_cap: int = ranged(32, least=1, most=254)
     el2n_epoch: int = ranged(20, least=1)
+    final_attack: Attack = Attack(start="zero")
     training: Training = Training()
     execution: Execution = Execution()
 

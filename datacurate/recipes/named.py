@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Literal
 
 from datacurate.recipes.fields import (
     Attack,
@@ -25,6 +26,18 @@ _SMALL = Training(
     optimizer=Optimizer(learning_rate=0.2, schedule="one-cycle", milestones=()),
     selection=Selection(examples=1000),
 )
+_PROXY = replace(
+    _SMALL,
+    epochs=40,
+    memorization=0.4,
+    model=Model("preact-patch", width=32),
+)
+# What separates the hardest examples is when they are memorised, and how firmly.
+_MEMORIZED: tuple[Literal["late_probability", "final_probability"], ...] = (
+    "late_probability",
+    "final_probability",
+)
+_FINAL = Attack(radius=4.0, step=1.6, steps=4, start="zero")
 _SMOKE = replace(
     _SMALL,
     epochs=2,
@@ -74,10 +87,21 @@ PROFILE_RECIPES: Mapping[str, ProfileRecipe] = {
         ),
         ProfileRecipe(
             "proxy",
-            "for a CPU: one single-step training of a small net at radius 3/255, 12 epochs",
-            runs=1,
-            measures=_CHEAP,
-            training=_SMALL,
+            "for a CPU: two single-step trainings of a small net at radius 3/255, 40 epochs",
+            runs=2,
+            rank_by=_MEMORIZED,
+            measures=_MEMORIZED,
+            final_attack=_FINAL,
+            training=_PROXY,
+        ),
+        ProfileRecipe(
+            "proxy-quick",
+            "for a CPU and a first look: the proxy's with 10 epochs",
+            runs=2,
+            rank_by=_MEMORIZED,
+            measures=_MEMORIZED,
+            final_attack=_FINAL,
+            training=replace(_PROXY, epochs=10),
         ),
         ProfileRecipe(
             "smoke",

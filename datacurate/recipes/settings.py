@@ -93,7 +93,7 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     recipe : ProfileRecipe or VerifyRecipe
     settings : sequence of str
         Each ``key=value``; a key is a dotted path, or the end of one: the shallowest path
-        that ends in it is meant.
+        that ends in it is meant, one of the training's before others.
 
     Raises
     ------
@@ -177,7 +177,10 @@ def keys(recipe: Any, prefix: str = "") -> list[str]:
 
 
 def _full_key(recipe: Any, key: str) -> str:
-    """Return the dotted path that a key means: itself, or the shallowest path that ends in it."""
+    """Return the dotted path that a key means: itself, or one that ends in it.
+
+    Those of the training come first, for it is what people change; then the shallowest.
+    """
     known = keys(recipe)
     if key in known:
         return key
@@ -192,8 +195,8 @@ def _full_key(recipe: Any, key: str) -> str:
     return ending[0]
 
 
-def _depth(key: str) -> int:
-    return key.count(".")
+def _depth(key: str) -> tuple[bool, int]:
+    return not key.startswith("training."), key.count(".")
 
 
 def _changed(node: Any, values: Mapping[str, Any], prefix: str) -> Any:

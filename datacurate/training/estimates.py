@@ -15,7 +15,8 @@ from datacurate.recipes import Execution, ProfileRecipe
 from datacurate.training.devices import autocast, deterministic
 from datacurate.training.examples import TrainingData, initial_network
 from datacurate.training.loop import pace
-from datacurate.training.measures import BATCH, names_at_best
+from datacurate.training.measures import BATCH
+from datacurate.training.stages import names_at_best
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ def passes_of_measures(recipe: ProfileRecipe) -> int:
     a forward and a backward pass for each 1/255 up to its cap.
     """
     passes = ("el2n" in recipe.measures) + bool(names_at_best(recipe))
+    if "final_probability" in recipe.measures:
+        passes += 2 * recipe.final_attack.steps + 1
     if "minimum_perturbation" in recipe.measures:
         passes += 2 * recipe.perturbation_cap
     return passes

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from datacurate.data.batches import augmented, epoch_order
+from datacurate.data.batches import UNCHANGED, augmented, epoch_order
 from datacurate.errors import CheckpointError, TrainingError
 from datacurate.fingerprints import seed64
 from datacurate.ranks.scores import RunRecord
@@ -249,12 +249,15 @@ class Run:
         """Make one step; return how many examples were right under attack, and the loss."""
         training = self.training
         rows = self.data.rows[places]
-        self.optimizer.param_groups[0]["lr"] = learning_rate(
-            training.optimizer, step, self.steps_per_epoch, training.epochs
+        memorizing = epoch >= training.epochs - round(training.memorization * training.epochs)
+        self.optimizer.param_groups[0].update(
+            lr=learning_rate(training.optimizer, step, self.steps_per_epoch, training.epochs),
+            weight_decay=0.0 if memorizing else training.optimizer.weight_decay,
         )
         generator = torch.Generator().manual_seed(seed64("noise", self.seed, step))
         try:
-            x = augmented(self.images, rows, training.augmentation, self.seed, epoch)
+            augmentation = UNCHANGED if memorizing else training.augmentation
+            x = augmented(self.images, rows, augmentation, self.seed, epoch)
             y = self.labels[torch.from_numpy(rows).to(self.labels.device)]
             self.net.train()
             # A last batch of one has no batch statistics; its running ones serve.

@@ -1,14 +1,11 @@
 """Measures of examples that need only a trained network (S1, appendix B).
 
-They are computed on the unperturbed, unaugmented images with running batch statistics.
+They are computed on unaugmented images with running batch statistics.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,18 +15,17 @@ from torch.nn import functional
 
 from datacurate.attacks.frozen import device_of, frozen
 from datacurate.attacks.minimum_perturbation import minimum_perturbation
+from datacurate.attacks.pgd import pgd
 from datacurate.data.batches import as_pixels
-from datacurate.errors import CheckpointError, RecipeError, UnknownNameError
-from datacurate.recipes import Execution, Measure, ProfileRecipe
-from datacurate.training.checkpoints import load_tensors, save_tensors
-from datacurate.training.devices import autocast, deterministic
-from datacurate.training.examples import TrainingData, initial_network
-from datacurate.training.loop import Fit, Probe
+from datacurate.errors import CheckpointError, UnknownNameError
+from datacurate.fingerprints import seed64
+from datacurate.recipes import Attack, Execution
+from datacurate.training.devices import autocast
 
 Scores = dict[str, npt.NDArray[np.float32]]
 
-MEASURES = (*get_args(Measure), "margin")
-"""What `measure` knows; recipes of profiles take all but the margin."""
+MEASURES = ("clean_probability", "margin", "el2n", "minimum_perturbation")
+"""What `measure` knows."""
 
 BATCH = 500
 """How many examples are measured at a time."""
@@ -115,89 +111,44 @@ def measure(
     return found
 
 
-def settled(recipe: ProfileRecipe) -> ProfileRecipe:
-    """Return a recipe whose EL2N, if it measures it, falls within the training.
-
-    Raises
-    ------
-    RecipeError
-        If it measures EL2N of adversarial training.
-    """
-    if "el2n" not in recipe.measures:
-        return recipe
-    method = recipe.training.method
-    if method != "standard":
-        raise RecipeError(
-            "EL2N is defined for standard training",
-            expected="training.method = standard",
-            got=f"training.method = {method}",
-            hint="--set training.method=standard, or leave el2n out of --set measures=...",
-        )
-    return replace(recipe, el2n_epoch=min(recipe.el2n_epoch, recipe.training.epochs))
-
-
-def names_at_best(recipe: ProfileRecipe) -> tuple[Measure, ...]:
-    """Return those of a recipe's measures that are taken at the best checkpoint."""
-    return tuple(name for name in recipe.measures if name != "el2n")
-
-
-def early(recipe: ProfileRecipe, data: TrainingData) -> Probe | None:
-    """Return what a recipe measures early in its trainings, or None.
-
-    ``error_norm`` is ‖softmax − one-hot label‖₂ of each training example, unaugmented, with running
-    batch statistics. Its mean over the runs is EL2N (Paul et al., 2021, section 3).
-    """
-    if "el2n" not in recipe.measures:
-        return None
-
-    def error_norm(net: nn.Module) -> dict[str, Tensor]:
-        found = measure(
-            net,
-            data.images[data.rows],
-            data.labels[data.rows],
-            ("el2n",),
-            cap=recipe.perturbation_cap,
-            execution=recipe.execution,
-        )
-        return {"error_norm": torch.from_numpy(found["el2n"])}
-
-    return Probe(recipe.el2n_epoch, error_norm)
-
-
-def at_best(recipe: ProfileRecipe, finished: Fit, data: TrainingData, state: Path) -> Scores:
-    """Return a recipe's measures of the training examples at a run's best checkpoint.
+def probability_under_attack(
+    net: nn.Module,
+    images: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.int64],
+    attack: Attack,
+    execution: Execution,
+) -> npt.NDArray[np.float32]:
+    """Return the true-class probability, in [0, 1], of each example under attack.
 
     Parameters
     ----------
-    recipe : ProfileRecipe
-        With nothing left to the machine.
-    finished : Fit
-    data : TrainingData
-    state : Path
-        Where they are kept once they are computed, and read from if they are there.
-
-    Raises
-    ------
-    CheckpointError
-        If what is kept is damaged.
+    net : Module
+    images : ndarray of uint8, shape (N, H, W, C)
+    labels : ndarray of int64, shape (N,)
+    attack : Attack
+        A start at random is the same in every call.
+    execution : Execution
+        Decided for this machine.
     """
-    names = names_at_best(recipe)
-    if not names:
-        return {}
-    if not state.exists():
-        with deterministic(recipe.execution) as device:
-            net = initial_network(recipe.training, data, recipe.seed)
-            net.load_state_dict(finished.best)
-            found = measure(
-                net.to(device),
-                data.images[data.rows],
-                data.labels[data.rows],
-                names,
-                cap=recipe.perturbation_cap,
-                execution=recipe.execution,
+    found = np.empty(len(labels), dtype=np.float32)
+    device = device_of(net, torch.empty(0))
+    for start in range(0, len(labels), BATCH):
+        rows = slice(start, start + BATCH)
+        y = torch.from_numpy(labels[rows]).to(device)
+        with autocast(execution):
+            x = pgd(
+                net,
+                as_pixels(torch.from_numpy(images[rows]).to(device)),
+                y,
+                radius=attack.radius / 255,
+                step=attack.step / 255,
+                steps=attack.steps,
+                start=attack.start,
+                generator=torch.Generator().manual_seed(seed64("final attack", start)),
             )
-        save_tensors(state, {name: torch.from_numpy(values) for name, values in found.items()})
-    return {name: values.numpy() for name, values in load_tensors(state).items()}
+            with frozen(net), torch.no_grad():
+                found[rows] = _true_class_probability(net(x).float(), y).cpu().numpy()
+    return found
 
 
 def _perturbation(net: nn.Module, x: Tensor, cap: int) -> Tensor:
@@ -206,7 +157,7 @@ def _perturbation(net: nn.Module, x: Tensor, cap: int) -> Tensor:
     return torch.where(distance.isinf(), float(cap + 1), distance.round())
 
 
-def _clean_probability(logits: Tensor, y: Tensor) -> Tensor:
+def _true_class_probability(logits: Tensor, y: Tensor) -> Tensor:
     return logits.softmax(dim=1).gather(1, y[:, None])[:, 0].clamp(0, 1)
 
 
@@ -221,7 +172,7 @@ def _el2n(logits: Tensor, y: Tensor) -> Tensor:
 
 
 _OF_LOGITS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "clean_probability": _clean_probability,
+    "clean_probability": _true_class_probability,
     "margin": _margin,
     "el2n": _el2n,
 }

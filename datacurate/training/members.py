@@ -12,7 +12,7 @@ from datacurate.training.devices import of_member
 from datacurate.training.examples import TrainingData
 from datacurate.training.history import EpochReport
 from datacurate.training.loop import Fit, fit
-from datacurate.training.measures import at_best, early, names_at_best
+from datacurate.training.stages import after_training, at_end, early
 
 
 def member(
@@ -54,8 +54,10 @@ def member(
         on_epoch,
         early(placed, data),
     )
-    measured = at_best(placed, finished, data, _measures_state(state, run))
+    measured = at_end(placed, finished, data, _measures_state(state, run))
     measured |= {name: values.numpy() for name, values in finished.probed.items()}
+    recorded = finished.record.measures
+    measured |= {name: recorded[name] for name in recipe.measures if name in recorded}
     return replace(finished, record=replace(finished.record, measures=measured))
 
 
@@ -69,7 +71,7 @@ def saved_history(state: Path, run: int) -> list[EpochReport]:
 
 def is_made(recipe: ProfileRecipe, run: int, state: Path) -> bool:
     """Return whether a run is finished and measured."""
-    if names_at_best(recipe) and not _measures_state(state, run).exists():
+    if after_training(recipe) and not _measures_state(state, run).exists():
         return False
     return len(saved_history(state, run)) == recipe.training.epochs
 

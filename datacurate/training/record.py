@@ -16,7 +16,7 @@ from datacurate.ranks.scores import RunRecord, pack
 
 
 class Record:
-    """Correctness of M examples over T epochs, with the sums of two soft scores.
+    """Correctness of M examples over T epochs, with the sums of three soft scores.
 
     Parameters
     ----------
@@ -31,6 +31,7 @@ class Record:
         self._correct = torch.zeros((examples, epochs), dtype=torch.bool, device=device)
         self._probability = torch.zeros(examples, dtype=torch.float64, device=device)
         self._margin = torch.zeros(examples, dtype=torch.float64, device=device)
+        self._late = torch.zeros(examples, dtype=torch.float64, device=device)
         self._visits = torch.zeros(examples, dtype=torch.int16, device=device)
 
     def add(self, places: npt.NDArray[np.int64], epoch: int, logits: Tensor, labels: Tensor) -> int:
@@ -52,7 +53,10 @@ class Record:
         others = logits.scatter(1, labels[:, None], float("-inf")).amax(dim=1)
         right = logits.argmax(dim=1) == labels
         self._correct[where, epoch] = right
-        self._probability[where] += logits.softmax(dim=1).gather(1, labels[:, None])[:, 0].double()
+        probability = logits.softmax(dim=1).gather(1, labels[:, None])[:, 0].double()
+        self._probability[where] += probability
+        if epoch >= self.epochs // 2:
+            self._late[where] += probability
         self._margin[where] += (true[:, 0] - others).double()
         self._visits[where] += 1
         return int(right.sum())
@@ -73,11 +77,13 @@ class Record:
 
     def finished(self) -> RunRecord:
         """Return the record of a finished run."""
+        late = self.epochs - self.epochs // 2
         return RunRecord(
             epochs=self.epochs,
             correct=pack(self._correct.cpu().numpy()),
             probability=(self._probability / self.epochs).float().cpu().numpy(),
             margin=(self._margin / self.epochs).float().cpu().numpy(),
+            measures={"late_probability": (self._late / late).float().cpu().numpy()},
         )
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -86,6 +92,7 @@ class Record:
             "correct": self._correct,
             "probability": self._probability,
             "margin": self._margin,
+            "late": self._late,
             "visits": self._visits,
         }
 
@@ -94,4 +101,5 @@ class Record:
         self._correct.copy_(state["correct"])
         self._probability.copy_(state["probability"])
         self._margin.copy_(state["margin"])
+        self._late.copy_(state["late"])
         self._visits.copy_(state["visits"])

@@ -34,6 +34,7 @@ def profiled(data: DataSet, seed: int, dtype: str, epochs: int, threads: int) ->
             f"threads={threads}",
             f"epochs={epochs}",
             "runs=1",
+            "rank_by=instability",
             "measures=",
             f"every={epochs}",
         ],

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_ranks import CREATED, made_identity, made_rank_file, made_records
+from scipy.stats import rankdata
 
 from datacurate.errors import (
     DataError,
@@ -24,6 +25,7 @@ from datacurate.files import attributes, rankfile, runs
 from datacurate.files.checking import check
 from datacurate.files.rankfile import RankFile
 from datacurate.ranks import scores
+from datacurate.recipes import PROFILE_RECIPES, as_dict, recipe_hash, with_settings
 
 SAMPLE = Path(__file__).parents[1] / "data" / "ranks-1.0.ranks.h5"
 SAMPLE_SHA256 = "a54c4f42c3d1770054629930c941d1176afa0ce3ade8b841351e5a6df9051434"
@@ -183,6 +185,45 @@ def test_further_measures_are_columns_of_their_own(tmp_path: Path) -> None:
     records = made_records(20, 2, 12, beauty=measured)
     with pytest.raises(UnknownNameError, match="no measure called 'beauty'"):
         runs.from_runs(made.identity, records, made.provenance)
+
+
+def test_ranks_by_several_columns_are_their_mean(tmp_path: Path) -> None:
+    made = made_rank_file(20, 2)
+    chance = np.random.default_rng(3)
+    records = [
+        dataclasses.replace(each, measures={"late_probability": chance.random(20, np.float32)})
+        for each in made_records(20, 2, 12)
+    ]
+    recipe = with_settings(
+        PROFILE_RECIPES["smoke"],
+        ["epochs=12", "rank_by=instability,late_probability", "measures=late_probability"],
+    )
+    provenance = dataclasses.replace(
+        made.provenance, recipe=as_dict(recipe), recipe_hash=recipe_hash(recipe)
+    )
+    found = runs.from_runs(made.identity, records, provenance)
+    columns = found.columns
+    # A low probability is problematic, a low instability is not.
+    ranks = [
+        rankdata(values, method="min") - 1
+        for run in range(2)
+        for values in (columns["instability"][:, run], -columns["late_probability"][:, run])
+    ]
+    np.testing.assert_allclose(columns["problematic_rank"], np.mean(ranks, axis=0) / 20, rtol=1e-15)
+    alone = found.run_ranking(1)
+    np.testing.assert_allclose(alone.score, np.mean(ranks[2:], axis=0) / 20, rtol=1e-15)
+
+    rankfile.write(tmp_path / "a", found)
+    assert all(item.ok for item in check(tmp_path / "a"))
+    altered = columns["late_probability"].copy()
+    altered[[0, 1]] = altered[[1, 0]]
+    wrong = dataclasses.replace(found, columns={**columns, "late_probability": altered})
+    rankfile.write(tmp_path / "b", wrong)
+    failed = [item.name for item in check(tmp_path / "b") if not item.ok]
+    assert failed == ["rank from instability and late_probability"]
+
+    with pytest.raises(DataError, match="ranked by late_probability, which is not"):
+        runs.from_runs(made.identity, made_records(20, 2, 12), provenance)
 
 
 def test_runs_that_do_not_fit_are_refused() -> None:

@@ -49,6 +49,21 @@ def test_vgg_has_the_convolutions_of_its_configuration(name: str, widths: tuple[
     assert sum(p.numel() for p in net.parameters()) == expected
 
 
+def test_a_patch_stem_halves_the_size_of_every_stage() -> None:
+    small, patch = (
+        build(Model(n, 8), 10, 3, *COLOUR, seed=0) for n in ("preact-small", "preact-patch")
+    )
+    # The two differ in the stem alone: 3×3 and 4×4 weights of 8 channels over 3.
+    counts = [sum(p.numel() for p in net.parameters()) for net in (small, patch)]
+    assert counts[1] - counts[0] == (16 - 9) * 8 * 3
+    sizes = []
+    for net in (small, patch):
+        for block in net.stages:  # type: ignore[union-attr]
+            block.register_forward_hook(lambda *seen: sizes.append(seen[2].shape[2:]))
+        net(torch.rand(1, 3, 32, 32))
+    assert sizes == [(32, 32), (16, 16), (8, 8), (4, 4), (16, 16), (8, 8), (4, 4), (2, 2)]
+
+
 @pytest.mark.parametrize("name", [*NETWORKS, "wrn-10-1"])
 @pytest.mark.parametrize(("size", "channels"), [(8, 1), (32, 3), (64, 3)])
 def test_any_input_and_class_count(name: str, size: int, channels: int) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from datacurate.errors import CheckpointError, TrainingError
 from datacurate.ranks.scores import correct_epochs
-from datacurate.recipes import Execution, Model, Optimizer, Training
+from datacurate.recipes import Augmentation, Execution, Model, Optimizer, Training
 from datacurate.training import loop
 from datacurate.training.examples import TrainingData, pixel_statistics
 from datacurate.training.loop import Fit, fit
@@ -70,6 +70,23 @@ def test_the_global_generator_and_threads_play_no_part(
     assert torch.get_num_threads() == threads
     assert not torch.are_deterministic_algorithms_enabled()
     assert_same(again, uninterrupted)
+
+
+def test_memorising_is_training_without_augmentation_and_weight_decay(
+    training: Training, digits: TrainingData, uninterrupted: Fit, tmp_path: Path
+) -> None:
+    bare = replace(
+        training,
+        augmentation=Augmentation(0, False),
+        optimizer=replace(training.optimizer, weight_decay=0.0),
+    )
+    whole = fit(replace(training, memorization=1.0), EXECUTION, digits, 3, tmp_path / "whole.pt")
+    assert_same(whole, fit(bare, EXECUTION, digits, 3, tmp_path / "bare.pt"))
+
+    half = fit(replace(training, memorization=0.5), EXECUTION, digits, 3, tmp_path / "half.pt")
+    losses, plain = ([report.loss for report in each.history] for each in (half, uninterrupted))
+    assert losses[:2] == plain[:2]
+    assert losses[2] != plain[2]
 
 
 def test_another_seed_is_another_training(

@@ -42,8 +42,11 @@ def test_the_record_equals_a_recomputation_from_stored_logits(
 
     rows = np.arange(examples)
     assert np.array_equal(unpack(found.correct, epochs), (logits.argmax(2) == labels).T)
-    probability = softmax(logits.astype(np.float64), axis=2)[:, rows, labels].mean(0)
-    np.testing.assert_allclose(found.probability, probability, rtol=1e-5)
+    probability = softmax(logits.astype(np.float64), axis=2)[:, rows, labels]
+    np.testing.assert_allclose(found.probability, probability.mean(0), rtol=1e-5)
+    # Of five epochs the last three are the second half; of one epoch it is that one.
+    late = probability[-((epochs + 1) // 2) :].mean(0)
+    np.testing.assert_allclose(found.measures["late_probability"], late, rtol=1e-5)
     others = logits.copy()
     others[:, rows, labels] = -np.inf
     margin = (logits[:, rows, labels] - others.max(2)).astype(np.float64).mean(0)
@@ -73,3 +76,4 @@ def test_state_goes_on_where_it_stopped() -> None:
     a, b = whole.finished(), second.finished()
     assert np.array_equal(a.correct, b.correct)
     assert np.array_equal(a.margin, b.margin)
+    assert np.array_equal(a.measures["late_probability"], b.measures["late_probability"])
