@@ -28,10 +28,10 @@ from datacurate.recipes import (
     Training,
     as_dict,
 )
-from datacurate.training import devices, kernels
+from datacurate.training import devices, estimates, kernels
 from datacurate.training.checkpoints import save_network
 from datacurate.training.claims import claimed, has_claim, resolved_before
-from datacurate.training.estimates import Estimate, estimate
+from datacurate.training.estimates import Estimate
 from datacurate.training.examples import TrainingData
 from datacurate.training.history import EpochReport, catastrophic_overfitting
 from datacurate.training.loop import Fit
@@ -146,7 +146,7 @@ def training_data(data: DataSet) -> TrainingData:
 def estimated(recipe: ProfileRecipe, data: DataSet, parallel: int = 1) -> Estimate:
     """Return an estimate of how long a profile takes on this machine, from a few real steps."""
     full = resolved(recipe, data, parallel)
-    return estimate(full, training_data(data), at_once(full, parallel))
+    return estimates.cost(full, training_data(data)).of(full, at_once(full, parallel))
 
 
 def profile(

@@ -49,6 +49,14 @@ def profile(
             metavar="K", help="Runs at a time, each in a process of its own; same columns.", min=1
         ),
     ] = 1,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Choose runs and epochs for this time on this machine, such as 30m or 2h.",
+            show_default=False,
+        ),
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -60,7 +68,8 @@ def profile(
     Example: datacurate profile cifar10 --data ~/data/cifar10 --recipe proxy
     """
     from datacurate import profiling
-    from datacurate.cli.progress import Watch
+    from datacurate.budget import within_budget
+    from datacurate.cli.progress import Watch, duration
     from datacurate.data import load
     from datacurate.data.known import standing
     from datacurate.files.provenance import cores
@@ -68,6 +77,7 @@ def profile(
     from datacurate.recipes import PROFILE_RECIPES, recipe_hash, with_settings
     from datacurate.recipes.settings import load as load_recipe
 
+    seconds = None if budget is None else _seconds(budget)
     name = recipe or default_recipe(dataset)
     chosen = with_settings(load_recipe(PROFILE_RECIPES, name), settings or [])
     target = out or Path(f"{_stem(dataset)}{profiling.RANKS_SUFFIX}")
@@ -76,6 +86,11 @@ def profile(
     images = load(dataset, data, tell=console.note)
     identity = images.train.identity
     unfinished = profiling.is_unfinished(target) and not force
+    if seconds is not None:
+        chosen = within_budget(chosen, images, target, seconds, parallel, force=force)
+        console.note(
+            f"within {duration(seconds)}: {chosen.runs} runs of {chosen.training.epochs} epochs"
+        )
     if not unfinished:
         for note in profiling.decided(chosen, images, parallel, tell=console.note).notes:
             console.warn(note)
@@ -125,6 +140,23 @@ def default_recipe(dataset: str) -> str:
     if not torch.cuda.is_available():
         return "proxy"
     return f"paper-{dataset}" if dataset in ("cifar100", "tiny-imagenet") else "paper"
+
+
+def _seconds(text: str) -> float:
+    """Return a time such as ``90s``, ``30m`` or ``1h30m`` in seconds."""
+    import re
+
+    from datacurate.errors import UsageError
+
+    found = re.fullmatch(r"(?:([0-9.]+)h)?(?:([0-9.]+)m)?(?:([0-9.]+)s)?", text.strip())
+    try:
+        parts = [float(part or 0) for part in found.groups()] if found else []
+    except ValueError:
+        parts = []
+    seconds = sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
+    if seconds <= 0:
+        raise UsageError("--budget is not a time", expected="such as 30m, 1h30m or 90s", got=text)
+    return seconds
 
 
 def _expected(estimate: Estimate) -> str:

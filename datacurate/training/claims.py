@@ -22,11 +22,20 @@ def has_claim(state: Path) -> bool:
     return (state / _CLAIM).exists()
 
 
+def requested_before(state: Path, kind: type[Recipe]) -> Recipe | None:
+    """Return the recipe that was asked for of the work in a folder, or None if there is none."""
+    return _claimed_recipe(state, kind, "recipe")
+
+
 def resolved_before(state: Path, kind: type[Recipe]) -> Recipe | None:
     """Return the resolved recipe of the work in a folder, or None if there is none."""
+    return _claimed_recipe(state, kind, "resolved")
+
+
+def _claimed_recipe(state: Path, kind: type[Recipe], which: str) -> Recipe | None:
     if not has_claim(state):
         return None
-    return from_dict(kind, json.loads((state / _CLAIM).read_text(encoding="utf-8"))["resolved"])
+    return from_dict(kind, json.loads((state / _CLAIM).read_text(encoding="utf-8"))[which])
 
 
 @contextlib.contextmanager

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from datacurate.attacks.frozen import frozen
 from datacurate.data.batches import as_pixels
+from datacurate.errors import UsageError
 from datacurate.files.provenance import cores
 from datacurate.recipes import Execution, ProfileRecipe
 from datacurate.training.devices import autocast, deterministic
@@ -17,6 +18,15 @@ from datacurate.training.examples import TrainingData, initial_network
 from datacurate.training.loop import pace
 from datacurate.training.measures import BATCH
 from datacurate.training.stages import names_at_best
+from datacurate.training.together import limited
+
+MOST_RUNS = 10
+"""As many as the paper's (S0, A.2); more time than they take is left unused."""
+
+FEWEST_EPOCHS = 2
+"""With fewer, every example is right or wrong once."""
+
+_RESERVED = 0.9
 
 
 @dataclass(frozen=True)
@@ -42,26 +52,99 @@ class Estimate:
         return self.trainings + self.measures
 
 
-def estimate(recipe: ProfileRecipe, data: TrainingData, at_once: int) -> Estimate:
-    """Return an estimate for a profile that begins now.
+@dataclass(frozen=True)
+class Cost:
+    """What a profile's runs take here, each alone.
 
-    The steps are timed with one training going on. Several share the cores or the GPUs: where
-    there are fewer of these than they ask for, the time is that of waiting for them too.
+    Attributes
+    ----------
+    setup_seconds : float
+        Paid once.
+    epoch_seconds : float
+    measuring_seconds : float
+        A run's measures, at most.
+    """
+
+    setup_seconds: float
+    epoch_seconds: float
+    measuring_seconds: float
+
+    def of(self, recipe: ProfileRecipe, at_once: int) -> Estimate:
+        """Return an estimate for a recipe like the one whose cost this is.
+
+        The steps were timed with one training going on. Several share the cores or the GPUs: where
+        there are fewer of these than they ask for, the time is that of waiting for them too.
+
+        Parameters
+        ----------
+        recipe : ProfileRecipe
+            With nothing left to the machine or the data; its runs and epochs may be others.
+        at_once : int
+            How many runs go on at a time.
+        """
+        rounds = math.ceil(recipe.runs / at_once) * _crowding(recipe.execution, at_once)
+        trainings = self.setup_seconds + rounds * self.epoch_seconds * recipe.training.epochs
+        return Estimate(trainings, rounds * self.measuring_seconds, at_once)
+
+
+def cost(recipe: ProfileRecipe, data: TrainingData) -> Cost:
+    """Return what the runs of a recipe take, from a few real steps.
 
     Parameters
     ----------
     recipe : ProfileRecipe
         With nothing left to the machine or the data.
     data : TrainingData
-    at_once : int
-        How many runs go on at a time.
     """
     found = pace(recipe.training, recipe.execution, data)
     passes = passes_of_measures(recipe)
     measuring = passes * _seconds_per_pass(recipe, data) if passes else 0.0
-    rounds = math.ceil(recipe.runs / at_once) * _crowding(recipe.execution, at_once)
-    trainings = found.setup_seconds + rounds * found.epoch_seconds * recipe.training.epochs
-    return Estimate(trainings, rounds * measuring, at_once)
+    return Cost(found.setup_seconds, found.epoch_seconds, measuring)
+
+
+def within(recipe: ProfileRecipe, seconds: float, known: Cost, parallel: int) -> ProfileRecipe:
+    """Return a recipe with the runs and epochs that fit into a time.
+
+    Another epoch tells more than another run of the same kind, so there are no more runs than go
+    on at a time before the recipe's epochs fit; after that, as many as fit.
+
+    Parameters
+    ----------
+    recipe : ProfileRecipe
+        With nothing left to the machine or the data.
+    seconds : float
+        Of which a tenth is kept in reserve.
+    known : Cost
+        Of this recipe.
+    parallel : int
+        How many runs may go on at a time.
+
+    Raises
+    ------
+    UsageError
+        If not even `FEWEST_EPOCHS` fit.
+    """
+    most = _RESERVED * seconds
+
+    def fits(runs: int, epochs: int) -> bool:
+        tried = replace(recipe, runs=runs, training=replace(recipe.training, epochs=epochs))
+        return known.of(tried, limited(parallel, runs)).total <= most
+
+    runs, whole = limited(parallel, recipe.runs), recipe.training.epochs
+    fewest = min(FEWEST_EPOCHS, whole)
+    epochs = max((n for n in range(fewest, whole + 1) if fits(runs, n)), default=0)
+    if epochs == 0:
+        training = replace(recipe.training, epochs=fewest)
+        least = known.of(replace(recipe, runs=runs, training=training), runs).total / _RESERVED
+        raise UsageError(
+            f"not even {fewest} epochs fit into the time",
+            expected=f"--budget of {least / 60:.1f} minutes or more",
+            got=f"{seconds / 60:.1f} minutes",
+            hint="a smaller net, such as --set model.width=8",
+        )
+    if epochs == whole:
+        runs = max(n for n in range(runs, max(runs, MOST_RUNS) + 1) if fits(n, epochs))
+    return replace(recipe, runs=runs, training=replace(recipe.training, epochs=epochs))
 
 
 def passes_of_measures(recipe: ProfileRecipe) -> int:
