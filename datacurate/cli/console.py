@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+_WIDE = 200
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
@@ -28,7 +30,9 @@ def out() -> Console:
     """Return the console of results; rich is imported when something is first said."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
+    # Into a file or a pipe there is no edge at which a table's headings would have to be cut.
+    edge = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDE
+    return Console(highlight=False, soft_wrap=True, width=edge)
 
 
 @cache

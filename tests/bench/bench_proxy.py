@@ -8,6 +8,9 @@ files, such as those of all 50,000 images.
 
 Recipes are chosen by the images with even row numbers, which is what is printed; ``--half odd``
 prints the half by which nothing was chosen, ``--half all`` both together.
+
+``--unchanged`` runs the recipe as it is on digits with planted flips, and on what ``--cifar100``
+names, and prints how far its two runs agree.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ import numpy as np
 
 from datacurate import profiling
 from datacurate.data import DataSet, load
+from datacurate.data.corruption import flip_labels
+from datacurate.demo import FLIPPED
 from datacurate.files import rankfile
 from datacurate.files.aggregating import aggregated
 from datacurate.files.rankfile import RankFile
@@ -110,6 +115,29 @@ def table(found: dict[str, RankFile], other: Ranking, half: str) -> Iterator[str
                 yield row(name, ranks, rule, other, half)
 
 
+def unchanged(work: Path, cifar100: Path | None) -> Iterator[str]:
+    """Run the recipe as it is on other data, and yield how far its runs agree."""
+    recipe = PROFILE_RECIPES["proxy"]
+    digits, flipped = flip_labels(load("digits"), FLIPPED, seed=0)
+    sets = {"digits with flips": digits}
+    if cifar100 is not None:
+        sets["cifar100"] = load("cifar100", cifar100)
+    for name, data in sets.items():
+        out = work / f"unchanged-{name.replace(' ', '-')}.ranks.h5"
+        if not out.exists() or profiling.is_unfinished(out):
+            profiling.profile(recipe, data, out, parallel=recipe.runs)
+        ranks = rankfile.read(out)
+        found = agreement(ranks.run_ranking(0), ranks.run_ranking(1))
+        yield (
+            f"{name}: {found.examples:,} examples, Spearman of the two runs {found.spearman:.3f}, "
+            f"IoU of the top 20 % {found.iou:.3f}; recipe {ranks.provenance.recipe_hash}"
+        )
+        if data is digits:
+            last = ranks.ranking().order[-len(flipped) :]
+            caught = len(np.intersect1d(last, flipped))
+            yield f"of {len(flipped)} planted flips {caught} are among the {len(flipped)} last"
+
+
 def main() -> None:
     """Make the trials and print the table."""
     options = argparse.ArgumentParser(description=__doc__)
@@ -121,9 +149,14 @@ def main() -> None:
     options.add_argument("--ranks", action="append", type=Path, default=[])
     options.add_argument("--examples", type=int, default=10_000)
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--unchanged", action="store_true")
+    options.add_argument("--cifar100", type=Path, help="where CIFAR-100, or a part of it, lies")
     options.add_argument("--half", choices=["even", "odd", "all"], default="even")
     chosen = options.parse_args()
     chosen.work.mkdir(parents=True, exist_ok=True)
+    if chosen.unchanged:
+        print(*unchanged(chosen.work, chosen.cifar100), sep="\n")
+        return
     found = {path.stem: rankfile.read(path) for path in chosen.ranks}
     if not chosen.no_trials:
         whole = load("cifar10", chosen.data)
