@@ -10,18 +10,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import version
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from datacurate.attacks.adjoint import differentiable
 from datacurate.attacks.budget import Hunt, Predict, Victim
 from datacurate.attacks.correctness import Progress
 from datacurate.attacks.frozen import device_of, frozen
 from datacurate.attacks.fused import fused, quick
 from datacurate.attacks.outcome import CLEAN_WRONG, SURVIVED, AttackOutcome, AttackState
+from datacurate.attacks.parts import at_once, parts
 from datacurate.attacks.precision import full_float32
 from datacurate.attacks.requirements import (
     require_logits,
@@ -140,27 +144,42 @@ def autoattack(
             done = state["passes"]
         sample = x[:batch_size].to(device).float()
         victims = [_victim(network, sample, dtype, implementation) for network in networks]
+        # Kernels of an accelerator fill it, and a stranger's module may not be for two threads.
+        whole = device.type != "cpu" or any(victim.copied is None for victim in victims)
         for number, step in enumerate(todo.passes[done:], start=done + 1):
             attack = todo.attacks.index(step.attack)
             survivors = np.flatnonzero(broken_by == SURVIVED)
             began = time.perf_counter()
             for end, rows in _batches(survivors, batch_size):
-                # Rows of an image are views that images stored channels last do not have.
-                pixels, labels = x[rows].to(device).float().contiguous(), y[rows].to(device)
-                hunt = Hunt(victims[0], pixels, labels, radius)
-                claimed = search(
-                    step,
-                    hunt,
-                    keys=keys[rows],
-                    seed=seed,
-                    implementation=implementation,
-                    surrogate=victims[-1] if surrogate is not None else None,
-                )
-                require_within(step.attack, hunt.candidates[claimed], pixels[claimed], radius)
-                hits = _confirmed(predict, hunt.candidates, claimed, labels)
-                spent[attack, rows] += np.stack([hunt.steps, hunt.forwards, hunt.gradients], 1)
-                unconfirmed += hunt.unconfirmed + int(claimed.sum()) - int(hits.sum())
-                broken_by[rows[hits.cpu().numpy()]] = attack
+                cut = [rows] if whole else parts(rows)
+                hunts = [
+                    # Rows of an image are views that images stored channels last do not have.
+                    Hunt(
+                        victims[0],
+                        x[part].to(device).float().contiguous(),
+                        y[part].to(device),
+                        radius,
+                    )
+                    for part in cut
+                ]
+                searches = [
+                    partial(
+                        search,
+                        step,
+                        hunt,
+                        keys=keys[part],
+                        seed=seed,
+                        implementation=implementation,
+                        surrogate=victims[-1] if surrogate is not None else None,
+                    )
+                    for part, hunt in zip(cut, hunts, strict=True)
+                ]
+                for part, hunt, claimed in zip(cut, hunts, at_once(searches, hunts), strict=True):
+                    require_within(step.attack, hunt.candidates[claimed], hunt.x[claimed], radius)
+                    hits = _confirmed(predict, hunt.candidates, claimed, hunt.y)
+                    spent[attack, part] += np.stack([hunt.steps, hunt.forwards, hunt.gradients], 1)
+                    unconfirmed += hunt.unconfirmed + int(claimed.sum()) - int(hits.sum())
+                    broken_by[part[hits.cpu().numpy()]] = attack
                 if progress is not None:
                     progress(step.attack, end, len(survivors))
             seconds[attack] += time.perf_counter() - began
@@ -238,9 +257,10 @@ def _victim(
     network: nn.Module, sample: Tensor, dtype: torch.dtype, implementation: Implementation
 ) -> Victim:
     """Return a network as our searches see it; the package's search with the network itself."""
+    taken = Lock()
 
     def exact(pixels: Tensor) -> Tensor:
-        with full_float32(pixels.device):
+        with taken, full_float32(pixels.device):
             logits: Tensor = network(pixels)
         return logits.float()
 
@@ -248,9 +268,9 @@ def _victim(
         return Victim(exact, exact, exact)
     copied = fused(network, sample, torch.float32)
     steady = quick(network, copied, torch.float32)
-    if dtype == torch.float32:
-        return Victim(exact, steady, steady, copied)
-    return Victim(exact, quick(network, fused(network, sample, dtype), dtype), steady, copied)
+    searched = copied if dtype == torch.float32 else fused(network, sample, dtype)
+    gradients = None if searched is None else differentiable(searched, sample)
+    return Victim(exact, quick(network, searched, dtype, gradients), steady, copied)
 
 
 def _title(implementation: Implementation, dtype: torch.dtype) -> str:

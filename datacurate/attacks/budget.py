@@ -60,6 +60,8 @@ class Hunt:
         Claims that the exact model did not repeat.
     relentless : bool
         Whether claims go unheard, so that every example gets every step.
+    abandoned : bool
+        Whether nobody waits for the end any more: the next step is an error.
     """
 
     victim: Victim
@@ -75,6 +77,7 @@ class Hunt:
     gradients: Counts = field(init=False)
     unconfirmed: int = 0
     relentless: bool = False
+    abandoned: bool = False
 
     def __post_init__(self) -> None:
         self.lower = (self.x - self.radius).clamp_(0, 1)
@@ -85,6 +88,8 @@ class Hunt:
 
     def spend(self, rows: Tensor, *, steps: int = 0, forwards: int = 0, gradients: int = 0) -> None:
         """Note work on some examples, by their rows."""
+        if self.abandoned:
+            raise RuntimeError("the search was given up")
         where = rows.cpu().numpy()
         self.steps[where] += steps
         self.forwards[where] += forwards

@@ -1,50 +1,77 @@
 """Cheaper copies of a network for searching: folded batch normalisation, fewer bits.
 
 In eval mode batch normalisation is one multiplication and one addition per channel. After a
-convolution they go into its weights; elsewhere they become one pass over the features, together
-with the activation that follows. A copy that does not give the network's own logits is not used.
+convolution, or a sum of two, they go into the weights; elsewhere they become one pass over the
+features, together with the activation that follows. A copy that does not give the network's own
+logits is not used.
 """
 
 from __future__ import annotations
 
 import copy
+import operator
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
-from torch.nn.utils import fuse_conv_bn_eval
 
 from datacurate.attacks.budget import Predict
 from datacurate.nets.normalization import Normalize
 
+SUMS = (operator.add, operator.iadd, torch.add)
+"""Functions of two maps, or of a map and a number, that add."""
+
+RELUS = (functional.relu, torch.relu)
+
 _SAME = 1e-4  # difference from the network's logits, relative to the largest, of a float32 copy
 _SIMILAR = 0.1  # and of a bfloat16 copy
 _SAMPLE = 16  # images on which copies are compared
+_EVEN = 0.01  # smallest scale, relative to the largest, by which a result may be divided again
 
 
 class Affine(nn.Module):
-    """A multiplication and an addition per channel, and perhaps a ReLU after them."""
+    """A multiplication and an addition per channel, and perhaps a ReLU after them.
+
+    Parameters
+    ----------
+    scale, shift : Tensor, of C elements
+    relu : bool
+    """
 
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, norm: nn.BatchNorm2d, relu: bool) -> None:
+    def __init__(self, scale: Tensor, shift: Tensor, relu: bool = False) -> None:
         super().__init__()
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        scale = torch.rsqrt(norm.running_var + norm.eps)
-        scale = scale if norm.weight is None else scale * norm.weight
-        shift = -norm.running_mean * scale
-        shift = shift if norm.bias is None else shift + norm.bias
-        self.register_buffer("scale", scale.detach().view(1, -1, 1, 1))
-        self.register_buffer("shift", shift.detach().view(1, -1, 1, 1))
+        self.register_buffer("scale", scale.detach().reshape(1, -1, 1, 1))
+        self.register_buffer("shift", shift.detach().reshape(1, -1, 1, 1))
         self.relu = relu
+        self._rows: dict[tuple[int, torch.dtype, torch.device], tuple[Tensor, Tensor]] = {}
+
+    def rows(self, width: int) -> tuple[Tensor, Tensor]:
+        """Return scale and shift once for each pixel of a row of so many, shape (1, C, 1, width).
+
+        With the channels last, one row is then one stretch of memory in all that is multiplied.
+        """
+        key = (width, self.scale.dtype, self.scale.device)
+        if key not in self._rows:
+            self._rows[key] = _row(self.scale, width), _row(self.shift, width)
+        return self._rows[key]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features of the shape of `x`, (B, C, H, W)."""
-        out = torch.addcmul(self.shift, x, self.scale)
+        scale, shift = self.rows(x.shape[3])
+        out = torch.addcmul(shift, x, scale)
         return out.relu_() if self.relu else out
+
+
+def _row(values: Tensor, width: int) -> Tensor:
+    return values.expand(1, -1, 1, width).contiguous(memory_format=torch.channels_last)
+
+
+class Standardised(Affine):
+    """The normalisation of pixels, in float32 whatever comes after it."""
 
 
 class Convolution(nn.Module):
@@ -98,7 +125,7 @@ def fused(model: nn.Module, sample: Tensor, dtype: torch.dtype) -> fx.GraphModul
         copied = fx.GraphModule(tracer.root, graph)
         _fold(copied)
         for module in copied.modules():
-            if isinstance(module, Affine | Convolution):
+            if isinstance(module, Convolution) or type(module) is Affine:
                 module.to(dtype)
         copied = copied.to(memory_format=torch.channels_last).requires_grad_(False)
         with torch.no_grad():
@@ -112,12 +139,29 @@ def fused(model: nn.Module, sample: Tensor, dtype: torch.dtype) -> fx.GraphModul
     return copied
 
 
-def quick(model: nn.Module, copied: fx.GraphModule | None, dtype: torch.dtype) -> Predict:
-    """Return the cheapest differentiable logits of a network in a type: a copy's, or its own."""
+def quick(
+    model: nn.Module,
+    copied: fx.GraphModule | None,
+    dtype: torch.dtype,
+    differentiable: Predict | None = None,
+) -> Predict:
+    """Return the cheapest logits of a network in a type: a copy's, or its own.
+
+    Parameters
+    ----------
+    model : Module
+    copied : GraphModule, optional
+    dtype : dtype
+    differentiable : callable, optional
+        The copy with gradients to its pixels that cost less than autograd's.
+    """
 
     def predict(x: Tensor) -> Tensor:
         if copied is not None:
-            logits: Tensor = copied(x.contiguous(memory_format=torch.channels_last))
+            x = x.contiguous(memory_format=torch.channels_last)
+            with_gradient = x.requires_grad and torch.is_grad_enabled()
+            way = differentiable if with_gradient and differentiable is not None else copied
+            logits: Tensor = way(x)
             return logits.float()
         with torch.autocast(x.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
             logits = model(x)
@@ -149,28 +193,60 @@ def _fold(copied: fx.GraphModule) -> None:
         if follower is None:
             return None
         is_relu = isinstance(module_of(follower), nn.ReLU) or (
-            follower.op == "call_function" and follower.target in (functional.relu, torch.relu)
+            follower.op == "call_function" and follower.target in RELUS
         )
         return follower if is_relu else None
 
+    def makers_of(norm: fx.Node, scale: Tensor) -> dict[fx.Node, list[fx.Node]] | None:
+        """Return which convolutions a normalised map is made of, and who else sees their results.
+
+        There are none unless they can scale: whoever else sees a result must be able to divide.
+        """
+        before: Any = norm.args[0]
+        nodes = before.args if before.target in SUMS and not before.kwargs else (before,)
+        even = float(scale.abs().min()) > _EVEN * float(scale.abs().max())
+        makers: dict[fx.Node, list[fx.Node]] = {}
+        for node in nodes:
+            if not isinstance(module_of(node), nn.Conv2d):
+                return None
+            makers[node] = [user for user in node.users if user not in (before, norm)]
+            if any(type(module_of(other)) is not Affine or not even for other in makers[node]):
+                return None
+        # What is added to the result is nobody else's business, and must be added once.
+        apart = set(before.users) == {norm} or before in makers
+        once = len(makers) == len(nodes) and [] in makers.values()
+        return makers if apart and once else None
+
     for node in list(copied.graph.nodes):
         norm = module_of(node)
-        before = node.args[0] if node.args else None
-        layer = module_of(before)
+        if isinstance(norm, Normalize):
+            put(node, Standardised(1 / norm.std, -norm.mean / norm.std))
         if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
             continue
-        if isinstance(layer, nn.Conv2d) and isinstance(before, fx.Node) and len(before.users) == 1:
-            put(before, fuse_conv_bn_eval(layer, norm))
-            swallow(node, before)
-        else:
-            put(node, Affine(norm, relu=False))
+        scale, shift = _affine(norm)
+        makers = makers_of(node, scale)
+        if makers is None:
+            put(node, Affine(scale, shift))
+            continue
+        added: Tensor | None = shift
+        for maker, others in makers.items():
+            layer = module_of(maker)
+            assert isinstance(layer, nn.Conv2d)
+            put(maker, _scaled(layer, scale, None if others else added))
+            added = added if others else None
+            for other in others:
+                seen = module_of(other)
+                assert isinstance(seen, Affine)
+                put(other, Affine(seen.scale.flatten() / scale, seen.shift))
+        swallow(node, node.args[0])
     for node in list(copied.graph.nodes):
         module = module_of(node)
-        if isinstance(module, nn.Conv2d | Affine):
+        if isinstance(module, nn.Conv2d) or type(module) is Affine:
             relu = relu_after(node)
             if isinstance(module, Affine):
                 module.relu = relu is not None
             else:
+                assert isinstance(module, nn.Conv2d)
                 put(node, Convolution(module, relu is not None))
             if relu is not None:
                 swallow(relu, node)
@@ -180,3 +256,24 @@ def _fold(copied: fx.GraphModule) -> None:
     copied.graph.lint()
     copied.delete_all_unused_submodules()
     copied.recompile()
+
+
+def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Return what batch normalisation multiplies by and adds in eval mode."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = torch.rsqrt(norm.running_var + norm.eps)
+    scale = scale if norm.weight is None else scale * norm.weight.detach()
+    shift = -norm.running_mean * scale
+    return scale, shift if norm.bias is None else shift + norm.bias.detach()
+
+
+def _scaled(layer: nn.Conv2d, scale: Tensor, shift: Tensor | None) -> nn.Conv2d:
+    """Return a convolution whose results are multiplied, and perhaps added to, by channel."""
+    scaled = copy.deepcopy(layer)
+    scaled.weight = nn.Parameter(layer.weight.detach() * scale.view(-1, 1, 1, 1))
+    bias = None if layer.bias is None else layer.bias.detach() * scale
+    if shift is not None:
+        bias = shift if bias is None else bias + shift
+    scaled.bias = None if bias is None else nn.Parameter(bias)
+    return scaled

@@ -15,15 +15,12 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from datacurate.attacks.fused import Affine, Classifier, Convolution
-from datacurate.nets.normalization import Normalize
+from datacurate.attacks.fused import RELUS, SUMS, Affine, Classifier, Convolution
 
 Pair = tuple[int, int]
 """Rows and columns."""
 
-_POINTWISE = (Normalize, Affine, nn.ReLU, nn.Identity, nn.Dropout)
-_ADDITIONS = (operator.add, operator.iadd, torch.add)
-_RELUS = (functional.relu, torch.relu)
+_POINTWISE = (Affine, nn.ReLU, nn.Identity, nn.Dropout)
 
 
 class Rectangle(NamedTuple):
@@ -125,16 +122,15 @@ def _step(graph: fx.GraphModule, node: fx.Node) -> Step | None:
     if node.op == "call_module" and len(node.args) == 1 and not node.kwargs:
         return _layer(graph.get_submodule(str(node.target)), node, source)
     rest = node.args[1:]
-    if node.op == "call_function" and node.target in _ADDITIONS and not node.kwargs:
+    if node.op == "call_function" and node.target in SUMS and not node.kwargs:
         other = rest[0]
         if not isinstance(other, fx.Node):
             return None
         return Step(node, (source, other), torch.add, "sum")
-    if node.op == "call_function" and node.target in _RELUS and not rest:
+    if node.op == "call_function" and node.target in RELUS and not rest:
         return Step(node, (source,), torch.relu, "pointwise")
-    if node.op == "call_function" and node.target is operator.getitem:
-        stride = _strides(rest[0])
-        return stride and Step(node, (source,), _thinner(stride), "thin", stride=stride)
+    if (stride := strides(node)) is not None:
+        return Step(node, (source,), _thinner(stride), "thin", stride=stride)
     if node.op == "call_method" and node.target == "mean" and not rest:
         is_pooling = node.kwargs == {"dim": (2, 3)}
         return Step(node, (source,), _pooled, "gather") if is_pooling else None
@@ -189,9 +185,11 @@ def _pair(size: Any) -> Pair:
     return rows, columns
 
 
-def _strides(index: object) -> Pair | None:
-    """Return the strides of an index ``[:, :, ::s, ::t]``, or nothing for another index."""
-    match index:
+def strides(node: fx.Node) -> Pair | None:
+    """Return the strides of a slice ``[:, :, ::s, ::t]``, or nothing for another node."""
+    if node.op != "call_function" or node.target is not operator.getitem:
+        return None
+    match node.args[1]:
         case (
             slice(start=None, stop=None, step=None),
             slice(start=None, stop=None, step=None),

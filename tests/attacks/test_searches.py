@@ -15,7 +15,7 @@ from datacurate.attacks.apgd import checkpoints, targeted_dlr
 from datacurate.attacks.autoattack import autoattack
 from datacurate.attacks.budget import Hunt, Victim
 from datacurate.attacks.fab import to_boundary
-from datacurate.attacks.fused import Affine, fused
+from datacurate.attacks.fused import Affine, _affine, fused
 from datacurate.attacks.rays import rays
 from datacurate.attacks.square import WholeTrials, side, square
 from datacurate.attacks.transfer import transfer
@@ -249,7 +249,7 @@ def test_batch_normalisation_without_a_convolution_before_it():
     norm.running_mean.copy_(torch.tensor([0.1, 0.2, 0.3]))
     norm.running_var.copy_(torch.tensor([0.5, 1.0, 2.0]))
     x = torch.randn(2, 3, 4, 4)
-    torch.testing.assert_close(Affine(norm, relu=True)(x), norm(x).relu())
+    torch.testing.assert_close(Affine(*_affine(norm), relu=True)(x), norm(x).relu())
 
 
 def test_relentless_hunts_end_with_every_step():

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import threading
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from attacked_models import clear_images, linear
+from torch import Tensor
+
+from datacurate.attacks import autoattack as harness
+from datacurate.attacks import suites
+from datacurate.attacks.autoattack import autoattack
+from datacurate.attacks.budget import Hunt, Victim
+from datacurate.attacks.parts import at_once, parts
+from datacurate.nets import build
+from datacurate.recipes import Model
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_parts_are_of_all_rows_and_not_too_small():
+    for count, expected in ((0, [0]), (7, [7]), (8, [4, 4]), (33, [17, 16])):
+        cut = parts(np.arange(count) * 3)
+        assert [len(part) for part in cut] == expected
+        assert np.array_equal(np.concatenate(cut), np.arange(count) * 3)
+    torch.set_num_threads(1)
+    assert len(parts(np.arange(100))) == 1
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("suite", ["standard", "rays"])
+def test_verdicts_and_budgets_are_those_of_one_part(suite, monkeypatch):
+    monkeypatch.setattr(suites, "_QUERIES", 60)
+    monkeypatch.setattr(suites, "_LABEL_QUERIES", 200)
+    monkeypatch.setattr(suites, "_ITERATIONS", 10)
+    net = build(Model("cnn-small", 4), 10, 3, (0.5,) * 3, (0.2,) * 3, seed=0).eval()
+    x = torch.rand(24, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        net.head.bias.sub_(net(x).mean(dim=0))
+        y = net(x).argmax(dim=1)
+    settings = {"radius": 0.004, "suite": suite, "seed": 0}
+    cut = []
+    monkeypatch.setattr(harness, "parts", lambda rows: cut.append(parts(rows)) or cut[-1])
+    together = autoattack(net, x, y, **settings)
+    assert max(map(len, cut)) == 2
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
+    alone = autoattack(net, x, y, **settings)
+    assert 3 <= alone.robust.sum() <= 21
+    assert np.array_equal(together.broken_by, alone.broken_by)
+    assert np.array_equal(together.spent, alone.spent)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_an_error_ends_the_other_part():
+    model = linear(3, 64)
+    x, y = clear_images(model, 8)
+    hunts = [Hunt(Victim(model, model, model), part, y[:4], 0.1) for part in x.split(4)]
+    begun = threading.Event()
+
+    def endless(hunt: Hunt) -> Tensor:
+        while True:
+            hunt.spend(torch.arange(4), steps=1)
+            begun.set()
+
+    def failing() -> Tensor:
+        begun.wait()
+        raise ValueError("a search that fails")
+
+    with pytest.raises(ValueError, match="that fails"):
+        at_once([failing, partial(endless, hunts[1])], hunts)
+    assert hunts[1].steps.min() > 0
+    assert torch.get_num_threads() == 2
