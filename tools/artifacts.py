@@ -64,7 +64,8 @@ def _profiled(plan: Plan, data: Path | None) -> Path:
     WORK.mkdir(parents=True, exist_ok=True)
     out = WORK / f"{plan.name}.ranks.h5"
     if not out.exists() or is_unfinished(out):
-        words = ["profile", plan.dataset, "--recipe", plan.recipe, "--out", str(out)]
+        words = ["profile", plan.dataset, "--recipe", plan.recipe, "--parallel", "2"]
+        words += ["--out", str(out)]
         words += ["--data", str(data)] if data else []
         subprocess.run([sys.executable, "-m", "datacurate", *words], check=True)
     return out

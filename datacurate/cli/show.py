@@ -130,6 +130,7 @@ def _summary(ranks: RankFile) -> dict[str, Any]:
         "recipe": provenance.recipe,
         "recipe_hash": provenance.recipe_hash,
         "aggregation": provenance.aggregation,
+        "rank_by": list(provenance.rank_by) if provenance.of_runs else [],
         "runs": [dict(run) for run in provenance.runs],
         "environment": dict(provenance.environment),
         "source": dict(provenance.source),
@@ -167,7 +168,8 @@ def _lines(file: Path, ranks: RankFile) -> Iterator[str]:
     )
     yield f"             labels {identity.label_fingerprint[:16]}"
     yield f"             pixels {identity.pixel_fingerprint[:16] or 'unknown'}"
-    yield f"ranked       {ties['examples']:,} examples by {provenance.aggregation}"
+    of = f" of {' and '.join(provenance.rank_by)}" if provenance.of_runs else ""
+    yield f"ranked       {ties['examples']:,} examples by {provenance.aggregation}{of}"
     yield (
         f"ties         {ties['distinct']:,} different ranks; {ties['by_probability']:,} examples "
         f"told apart by probability, {ties['by_hash']:,} by hash"

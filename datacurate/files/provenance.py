@@ -62,6 +62,11 @@ class Provenance:
         return tuple(int(run["epochs"]) for run in self.runs)
 
     @property
+    def of_runs(self) -> bool:
+        """Whether the rank follows from columns of the runs."""
+        return self.aggregation not in ("column", "given")
+
+    @property
     def rank_by(self) -> tuple[str, ...]:
         """The columns by which each run ranks the examples."""
         stated = (self.recipe or {}).get("rank_by")

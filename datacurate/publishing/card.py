@@ -141,6 +141,7 @@ def _facts(ranks: RankFile) -> list[tuple[str, str]]:
         ("recipe", f"{recipe.get('name', '?')} ({provenance.recipe_hash})" if recipe else ""),
         ("runs", str(ranks.runs) if ranks.runs else ""),
         ("aggregation", provenance.aggregation),
+        ("ranked by", ", ".join(provenance.rank_by) if provenance.of_runs else ""),
         ("ranked examples", f"{int(ranks.profiled.sum()):,} of {len(ranks):,}"),
         ("classes", f"{identity.classes}"),
         ("label fingerprint", identity.label_fingerprint),
