@@ -46,7 +46,8 @@ class Watch:
         self._started = time.monotonic()
         self._rows: deque[tuple[str, ...]] = deque(maxlen=_ROWS)
         self._line = ""
-        self._attack: tuple[str, str] | None = None
+        self._begun: set[str] = set()
+        self._attacks: dict[str, tuple[str, str]] = {}
         self._live = Live(console=err(), get_renderable=self._render, refresh_per_second=4)
 
     def __enter__(self) -> Self:
@@ -60,7 +61,7 @@ class Watch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._end_attack()
+        self._end_attacks()
         if err().is_terminal:
             self._line = ""
             self._live.stop()
@@ -78,7 +79,7 @@ class Watch:
             Work of one of this member's epochs.
         report : EpochReport
         """
-        self._end_attack()
+        self._begin(what)
         self._done = before + report.epoch * weight
         # What an earlier process did must not make the rest look cheap.
         self._worked += weight
@@ -103,15 +104,23 @@ class Watch:
 
     def attack(self, what: str, name: str, done: int, total: int) -> None:
         """Show how far an attack is; off a terminal, a line an attack when the next one begins."""
-        if (what, name) != self._attack:
-            self._end_attack()
-            self._attack = (what, name)
+        self._begin(what)
+        if what in self._attacks and self._attacks[what][0] != name:
+            self._end_attacks(what)
         self._line = f"{what}: {name}, {done:,} of {total:,} examples"
+        self._attacks[what] = (name, self._line)
 
-    def _end_attack(self) -> None:
-        if self._attack is not None and not err().is_terminal:
-            err().print(self._line)
-        self._attack = None
+    def _begin(self, what: str) -> None:
+        # Of members that go on at a time, none ends another's attack; a new one follows one's end.
+        if what not in self._begun:
+            self._end_attacks()
+        self._begun.add(what)
+
+    def _end_attacks(self, *members: str) -> None:
+        for what in members or tuple(self._attacks):
+            _, line = self._attacks.pop(what)
+            if not err().is_terminal:
+                err().print(line)
 
     def _left(self) -> str:
         elapsed = time.monotonic() - self._started

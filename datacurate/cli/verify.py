@@ -89,6 +89,15 @@ def verify(
             show_default=False,
         ),
     ] = None,
+    parallel: Annotated[
+        int,
+        typer.Option(
+            metavar="K",
+            help="Trainings at a time, with their attacks, each in a process of its own; same "
+            "record.",
+            min=1,
+        ),
+    ] = 1,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -129,12 +138,16 @@ def verify(
         changes = [*wanted, f"{key}={value}"] if key not in (None, "keep") else wanted
         chosen = recipe_for(recipe or default_recipe(dataset), changes, given)
         points.append(verification.Point(value, chosen, given))
+    unfinished = verification.is_unfinished(out) and not force
     for point in points:
-        _announce(point, images)
-    if verification.is_unfinished(out) and not force:
+        # What is unfinished has decided where the first value runs, and those that ask the same.
+        decided = unfinished and point.recipe.execution == points[0].recipe.execution
+        _announce(point, images, out, parallel, decided)
+    if unfinished:
         console.note(f"going on with the unfinished verification of {out}")
     else:
-        _estimate(points[0], images, "its" if key is None else "the first value's")
+        whose = "its" if key is None else "the first value's"
+        _estimate(points[0], images, parallel, whose)
     epochs = [_epochs(point.recipe) for point in points]
     with Watch(sum(epochs)) as watch:
         if key is not None:
@@ -144,6 +157,7 @@ def verify(
                 images,
                 out,
                 force=force,
+                parallel=parallel,
                 command=sys.argv,
                 on_progress=lambda value, p: _watch(
                     watch, p, f"{key}={value}, ", points, values.index(value)
@@ -156,6 +170,7 @@ def verify(
                 points[0].given,
                 out,
                 force=force,
+                parallel=parallel,
                 command=sys.argv,
                 on_progress=lambda p: _watch(watch, p, "", points, 0),
             )
@@ -171,29 +186,38 @@ def verify(
         raise typer.Exit(1)
 
 
-def _announce(point: Point, images: DataSet) -> None:
+def _announce(point: Point, images: DataSet, out: Path, parallel: int, decided: bool) -> None:
     """Say what a verification will do, and what it can find."""
     from datacurate import verification
+    from datacurate.files.provenance import cores
     from datacurate.recipes import recipe_hash
 
-    for note in verification.decided(point.recipe, images, tell=console.note).notes:
-        console.warn(note)
-    full = verification.resolved(point.recipe, images)
+    if not decided:
+        for note in verification.decided(point.recipe, images, parallel, tell=console.note).notes:
+            console.warn(note)
+    full = verification.planned(point.recipe, images, out, force=not decided, parallel=parallel)
     arms = verification.arms_of(full, images, point.given)
     sizes = ", ".join(f"{name} ({arms.size(name):,})" for name in full.arms)
+    together = verification.at_once(full, parallel)
+    threads = full.execution.threads
     console.note(
         f"recipe: {full.name} ({recipe_hash(full)}): {full.summary}; arms {sizes}; "
         f"{full.execution.device}, {full.execution.dtype}, {full.execution.kernels}, "
-        f"{full.execution.threads} threads"
+        f"{threads} threads" + (f", {together} at a time" if together > 1 else "")
     )
+    if full.execution.device == "cpu" and together * threads > cores():
+        console.warn(
+            f"{together} trainings at a time with {threads} threads each share {cores()} cores: "
+            "fewer at a time may be faster"
+        )
     console.note(_effect_line(full, images))
 
 
-def _estimate(point: Point, images: DataSet, whose: str) -> None:
+def _estimate(point: Point, images: DataSet, parallel: int, whose: str) -> None:
     from datacurate.cli.progress import duration
     from datacurate.verification import estimated_seconds
 
-    seconds = estimated_seconds(point.recipe, images, point.given)
+    seconds = estimated_seconds(point.recipe, images, point.given, parallel)
     console.note(f"{whose} trainings take about {duration(seconds)}, the attacks come on top")
 
 
@@ -267,5 +291,4 @@ def _watch(
         watch.attack(what, progress.attack, progress.done, progress.total)
         return
     before = sum(_epochs(point.recipe) for point in points[:number])
-    before += (progress.member - 1) * points[number].recipe.training.epochs
-    watch.epoch(what, before, 1.0, progress.epoch)
+    watch.epoch(what, before + progress.trained - progress.epoch.epoch, 1.0, progress.epoch)

@@ -57,6 +57,14 @@ def of_member(execution: Execution, run: int) -> Execution:
     return replace(execution, device=f"cuda:{run % torch.cuda.device_count()}")
 
 
+def crowding(execution: Execution, at_once: int) -> float:
+    """Return how many times more so many trainings ask for than there is; 1 if there is enough."""
+    if execution.device.startswith("cuda"):
+        there = torch.cuda.device_count() if execution.device == "cuda" else 1
+        return max(1.0, at_once / there)
+    return max(1.0, at_once * execution.threads / cores())
+
+
 def default_device() -> str:
     """Return ``"cuda"`` where there is one, else ``"cpu"``."""
     return "cuda" if torch.cuda.is_available() else "cpu"

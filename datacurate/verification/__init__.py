@@ -13,9 +13,11 @@ from datacurate.verification.found import Member, StandardMember, Verification
 from datacurate.verification.members import Progress
 from datacurate.verification.record import as_record, judged_again, read_record
 from datacurate.verification.running import (
+    at_once,
     decided,
     estimated_seconds,
     is_unfinished,
+    planned,
     refuse_existing_record,
     resolved,
     stated_effect,
@@ -34,6 +36,7 @@ __all__ = [
     "Verification",
     "arms_of",
     "as_record",
+    "at_once",
     "correction",
     "decided",
     "estimated_seconds",
@@ -41,6 +44,7 @@ __all__ = [
     "is_unfinished",
     "judged_again",
     "pairs",
+    "planned",
     "read_record",
     "refuse_existing_record",
     "resolved",

@@ -46,7 +46,11 @@ class Arms:
 
     Attributes
     ----------
-    data : DataSet
+    labels : ndarray of int64, shape (N,)
+        Of the training split.
+    content : ndarray of uint64, shape (N,)
+        Content hashes of its images.
+    classes : int
     held_out : ndarray of int64
         Rows on which the best checkpoint is chosen; empty where it is chosen on the test split.
     available : ndarray of int64
@@ -55,7 +59,9 @@ class Arms:
         Of them, those of each arm that somebody chose.
     """
 
-    data: DataSet
+    labels: I64
+    content: U64
+    classes: int
     held_out: I64
     available: I64
     given: Mapping[str, I64]
@@ -66,19 +72,18 @@ class Arms:
         The random arms are drawn anew for every seed, so that the verdict does not hang on one
         lucky draw.
         """
-        train = self.data.train
         if arm in _DRAWN_LIKE_KEPT:
             kept = self.given[KEPT]
             lot = mix64(
                 seed64("arm", seed),
-                content_of(train)[self.available],
+                self.content[self.available],
                 self.available.astype(np.uint64),
             )
             order = self.available[np.argsort(lot, kind="stable")]
             if arm == "random":
                 return np.sort(order[: len(kept)])
-            counts = np.bincount(train.labels[kept], minlength=train.identity.classes)
-            return keep_per_class(order, train.labels, counts)
+            counts = np.bincount(self.labels[kept], minlength=self.classes)
+            return keep_per_class(order, self.labels, counts)
         return self.available if arm == "all" else self.given[arm]
 
     def size(self, arm: str) -> int:
@@ -113,7 +118,8 @@ def arms_of(recipe: VerifyRecipe, data: DataSet, given: Mapping[str, GivenRows])
         held_out = held_out_rows(data, recipe.held_out)
     available = np.setdiff1d(data.trainable, held_out)
     rows = {name: np.intersect1d(arm.rows, available) for name, arm in given.items()}
-    arms = Arms(data, held_out, available, rows)
+    train = data.train
+    arms = Arms(train.labels, content_of(train), train.identity.classes, held_out, available, rows)
     for name in given:
         _refuse_lost_class(name, rows[name], data)
     if recipe.equal_sizes:

@@ -18,18 +18,17 @@ import torch
 from torch import nn
 
 from datacurate.attacks.outcome import AttackState
-from datacurate.data import DataSet
 from datacurate.data.batches import as_pixels
 from datacurate.evaluation import Evaluation, evaluate
 from datacurate.fingerprints import configuration_hash, seed64, sha256_bytes
 from datacurate.outputs import write_json
 from datacurate.ranks.statistics import Accuracy
-from datacurate.recipes import Training, VerifyRecipe
+from datacurate.recipes import Execution, Training, VerifyRecipe
 from datacurate.training import devices
-from datacurate.training.checkpoints import rebuilt
+from datacurate.training.checkpoints import load_tensors, rebuilt
 from datacurate.training.examples import TrainingData
 from datacurate.training.history import EpochReport
-from datacurate.training.loop import Fit, Weights, fit
+from datacurate.training.loop import Weights, fit
 from datacurate.verification.arms import I64, Arms
 from datacurate.verification.found import Member, StandardMember
 
@@ -53,6 +52,8 @@ class Progress:
         Empty while training.
     done, total : int
         Examples attacked.
+    trained : int
+        Epochs of all members that are done, in this process or an earlier one.
     """
 
     arm: str
@@ -63,6 +64,7 @@ class Progress:
     attack: str = ""
     done: int = 0
     total: int = 0
+    trained: int = 0
 
 
 Report = Callable[[Progress], None]
@@ -98,8 +100,11 @@ class Making:
     ----------
     recipe : VerifyRecipe
         Resolved.
-    data : DataSet
     arms : Arms
+    images : ndarray of uint8, shape (N, H, W, C)
+        The training split.
+    test_images, test_labels : ndarray
+        The test split.
     tested : ndarray of int64
         Rows of the test split that are attacked.
     state : Path
@@ -107,8 +112,10 @@ class Making:
     """
 
     recipe: VerifyRecipe
-    data: DataSet
     arms: Arms
+    images: npt.NDArray[np.uint8]
+    test_images: npt.NDArray[np.uint8]
+    test_labels: I64
     tested: I64
     state: Path
 
@@ -120,23 +127,54 @@ class Making:
 
     def trained_on(self, arm: str, seed: int) -> TrainingData:
         """Return what a member sees."""
-        chosen_on: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
-        train, test, held_out = self.data.train, self.data.test, self.arms.held_out
+        arms, held_out = self.arms, self.arms.held_out
+        chosen_on = self.images[held_out], arms.labels[held_out]
         if self.recipe.select == "test":
-            chosen_on = test.images, test.labels
-        else:
-            chosen_on = train.images[held_out], train.labels[held_out]
+            chosen_on = self.test_images, self.test_labels
         return TrainingData(
-            images=train.images,
-            labels=train.labels,
-            rows=self.arms.rows(arm, seed),
+            images=self.images,
+            labels=arms.labels,
+            rows=arms.rows(arm, seed),
             selection_images=chosen_on[0],
             selection_labels=chosen_on[1],
-            classes=train.identity.classes,
+            classes=arms.classes,
         )
 
+    def key(self, task: Task) -> str:
+        """Return 16 hex digits that stand for everything that a member's training depends on."""
+        return configuration_hash(
+            {
+                "training": asdict(self._training(task)),
+                "execution": asdict(self.recipe.execution),
+                "seed": task.seed,
+                "rows": rows_sha256(self.arms.rows(task.arm, task.seed)),
+                "selected on": rows_sha256(self.arms.held_out),
+            }
+        )
+
+    def trained(self, key: str) -> int:
+        """Return how many epochs a training has behind it; none if it was not begun."""
+        path = self._training_state(key)
+        return len(load_tensors(path, mapped=True)["history"]) if path.exists() else 0
+
+    def is_made(self, task: Task) -> bool:
+        """Return whether a member is trained and, unless by standard training, attacked."""
+        key = self.key(task)
+        epochs = self.recipe.training.epochs
+        if self.trained(key) < epochs:
+            return False
+        if task.standard:
+            return True
+        best_epoch = load_tensors(self._training_state(key), mapped=True)["best_epoch"]
+        attacked: tuple[Which, ...] = ("best",) if best_epoch == epochs else ("best", "last")
+        states = [_saved(self._attack_state(key, which)) for which in attacked]
+        return all(state is not None and "pgd10" in state for state in states)
+
     def made(self, number: int, on_progress: Report | None = None) -> Member | StandardMember:
-        """Train and attack the member of that number in the plan, from 0 on, or go on with it."""
+        """Train and attack the member of that number in the plan, from 0 on, or go on with it.
+
+        One that is made is read back.
+        """
         plan = self.plan()
         task = plan[number]
 
@@ -145,16 +183,14 @@ class Making:
                 on_progress(Progress(task.label, task.seed, number + 1, len(plan), **what))
 
         trained_on = self.trained_on(task.arm, task.seed)
-        training = self.recipe.training
-        if task.standard:
-            training = replace(training, method="standard")
-        key = self._key(training, task.seed, trained_on.rows)
+        execution = devices.of_member(self.recipe.execution, number)
+        key = self.key(task)
         fitted = fit(
-            training,
-            self.recipe.execution,
+            self._training(task),
+            execution,
             trained_on,
             task.seed,
-            self.state / f"{key}.pt",
+            self._training_state(key),
             lambda history: report(epoch=history[-1]),
         )
         if task.standard:
@@ -164,78 +200,75 @@ class Making:
                 best_epoch=fitted.best_epoch,
                 epochs=len(fitted.history),
                 seconds=fitted.history[-1].seconds,
-                best=self._clean(fitted.best),
-                last=self._clean(fitted.last),
+                best=self._clean(fitted.best, execution),
+                last=self._clean(fitted.last, execution),
             )
-        return self._attacked(task, fitted, key, trained_on.rows, report)
 
-    def _attacked(
-        self, task: Task, fitted: Fit, key: str, rows: I64, report: Callable[..., None]
-    ) -> Member:
-        best = self._evaluate(fitted.best, key, "best", report)
+        def attacked(weights: Weights, which: Which) -> Evaluation:
+            return self._evaluate(weights, execution, self._attack_state(key, which), which, report)
+
+        best = attacked(fitted.best, "best")
         # Where the last epoch is the best there is one network, and one evaluation of it.
         is_last = fitted.best_epoch == len(fitted.history)
-        last = best if is_last else self._evaluate(fitted.last, key, "last", report)
         return Member(
             arm=task.arm,
             seed=task.seed,
-            size=len(rows),
-            rows_sha256=rows_sha256(rows),
+            size=len(trained_on.rows),
+            rows_sha256=rows_sha256(trained_on.rows),
             best_epoch=fitted.best_epoch,
             epochs=len(fitted.history),
             seconds=fitted.history[-1].seconds,
             best=best,
-            last=last,
+            last=best if is_last else attacked(fitted.last, "last"),
         )
 
-    def _key(self, training: Training, seed: int, rows: I64) -> str:
-        """Return 16 hex digits that stand for everything a training depends on."""
-        return configuration_hash(
-            {
-                "training": asdict(training),
-                "execution": asdict(self.recipe.execution),
-                "seed": seed,
-                "rows": rows_sha256(rows),
-                "selected on": rows_sha256(self.arms.held_out),
-            }
-        )
+    def _training(self, task: Task) -> Training:
+        training = self.recipe.training
+        return replace(training, method="standard") if task.standard else training
 
-    def _net(self, weights: Weights) -> nn.Module:
-        identity = self.data.train.identity
-        return rebuilt(weights, self.recipe.training.model, identity.classes, identity.shape[2])
+    def _training_state(self, key: str) -> Path:
+        return self.state / f"{key}.pt"
 
-    def _clean(self, weights: Weights) -> Accuracy:
-        """Return the accuracy of a network on the unperturbed examples."""
-        right = 0
-        with devices.deterministic(self.recipe.execution) as device, torch.no_grad():
-            net = self._net(weights).to(device)
-            for start in range(0, len(self.tested), _CLEAN_BATCH):
-                rows = self.tested[start : start + _CLEAN_BATCH]
-                x = as_pixels(torch.from_numpy(self.data.test.images[rows]).to(device))
-                predicted = net(x).argmax(dim=1).cpu().numpy()
-                right += int(np.count_nonzero(predicted == self.data.test.labels[rows]))
-        return Accuracy(right, len(self.tested))
-
-    def _evaluate(
-        self, weights: Weights, key: str, which: Which, report: Callable[..., None]
-    ) -> Evaluation:
+    def _attack_state(self, key: str, which: Which) -> Path:
         recipe = self.recipe
         attack = configuration_hash(
             {"suite": recipe.suite, "radius": recipe.radius, "examples": recipe.examples}
         )
-        path = self.state / f"{key}.{which}.{attack}.json"
-        saved: AttackState | None = None
-        if path.exists():
-            saved = json.loads(path.read_text(encoding="utf-8"))
-        with devices.deterministic(recipe.execution) as device:
+        return self.state / f"{key}.{which}.{attack}.json"
+
+    def _net(self, weights: Weights) -> nn.Module:
+        return rebuilt(weights, self.recipe.training.model, self.arms.classes, self.images.shape[3])
+
+    def _clean(self, weights: Weights, execution: Execution) -> Accuracy:
+        """Return the accuracy of a network on the unperturbed examples."""
+        right = 0
+        with devices.deterministic(execution) as device, torch.no_grad():
+            net = self._net(weights).to(device)
+            for start in range(0, len(self.tested), _CLEAN_BATCH):
+                rows = self.tested[start : start + _CLEAN_BATCH]
+                x = as_pixels(torch.from_numpy(self.test_images[rows]).to(device))
+                predicted = net(x).argmax(dim=1).cpu().numpy()
+                right += int(np.count_nonzero(predicted == self.test_labels[rows]))
+        return Accuracy(right, len(self.tested))
+
+    def _evaluate(
+        self,
+        weights: Weights,
+        execution: Execution,
+        path: Path,
+        which: Which,
+        report: Callable[..., None],
+    ) -> Evaluation:
+        recipe = self.recipe
+        with devices.deterministic(execution) as device:
             return evaluate(
                 self._net(weights).to(device),
-                self.data.test.images[self.tested],
-                self.data.test.labels[self.tested],
+                self.test_images[self.tested],
+                self.test_labels[self.tested],
                 radius_255=recipe.radius,
                 suite=recipe.suite,
                 seed=seed64("attack", recipe.seed),
-                state=saved,
+                state=_saved(path),
                 save=lambda state: write_json(path, state),
                 progress=lambda name, done, total: report(
                     attack=f"{which}: {name}", done=done, total=total
@@ -246,3 +279,10 @@ class Making:
 def rows_sha256(rows: I64) -> str:
     """Return the hash of a list of rows."""
     return sha256_bytes(rows.astype("<i8").tobytes())
+
+
+def _saved(path: Path) -> AttackState | None:
+    if not path.exists():
+        return None
+    state: AttackState = json.loads(path.read_text(encoding="utf-8"))
+    return state

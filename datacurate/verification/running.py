@@ -26,26 +26,31 @@ from datacurate.ranks.statistics import (
 )
 from datacurate.recipes import VerifyRecipe
 from datacurate.training import devices, kernels
-from datacurate.training.claims import claimed, has_claim
+from datacurate.training.claims import claimed, has_claim, resolved_before
 from datacurate.training.loop import pace
 from datacurate.training.methods import check_method
+from datacurate.training.together import limited
 from datacurate.verification.arms import Arms, GivenRows, arms_of, content_of, pairs
 from datacurate.verification.comparing import compared
 from datacurate.verification.found import Member, StandardMember, Verification
 from datacurate.verification.members import Making, Report, rows_sha256
 from datacurate.verification.record import as_record, seeds_of
 from datacurate.verification.table import as_markdown
+from datacurate.verification.together import all_made
 
 
-def resolved(recipe: VerifyRecipe, data: DataSet) -> VerifyRecipe:
+def resolved(recipe: VerifyRecipe, data: DataSet, parallel: int = 1) -> VerifyRecipe:
     """Return a recipe with nothing left to the machine or the data.
+
+    Threads left open are all cores, shared by as many members as go on at a time.
 
     Raises
     ------
     UnknownNameError
         For a network, a method or an attack suite that does not exist.
     UsageError
-        If standard trainings are asked for beside standard trainings.
+        If standard trainings are asked for beside standard trainings, or fewer than one member is
+        to go on at a time.
     """
     check_name(recipe.training.model)
     check_method(recipe.training)
@@ -57,12 +62,15 @@ def resolved(recipe: VerifyRecipe, data: DataSet) -> VerifyRecipe:
     return replace(
         recipe,
         training=for_images(recipe.training, data),
-        execution=decided(recipe, data).execution,
+        execution=decided(recipe, data, parallel).execution,
     )
 
 
 def decided(
-    recipe: VerifyRecipe, data: DataSet, tell: Callable[[str], None] | None = None
+    recipe: VerifyRecipe,
+    data: DataSet,
+    parallel: int = 1,
+    tell: Callable[[str], None] | None = None,
 ) -> kernels.Decision:
     """Return where and with which kernels trainings run; see `datacurate.training.kernels`."""
     return kernels.decide(
@@ -70,8 +78,35 @@ def decided(
         for_images(recipe.training, data),
         training_data(data),
         runs=recipe.seeds * len(recipe.arms),
+        at_once=at_once(recipe, parallel),
         tell=tell,
     )
+
+
+def planned(
+    recipe: VerifyRecipe, data: DataSet, out: Path, *, force: bool = False, parallel: int = 1
+) -> VerifyRecipe:
+    """Return the resolved recipe that `verify` will follow.
+
+    Where it runs is decided already if there is unfinished work, of it or of a sweep that it is
+    part of.
+    """
+    before = None if force else resolved_before(state_directory(out), VerifyRecipe)
+    if before is None:
+        return resolved(recipe, data, parallel)
+    training = for_images(recipe.training, data)
+    return replace(recipe, training=training, execution=before.execution)
+
+
+def at_once(recipe: VerifyRecipe, parallel: int) -> int:
+    """Return how many members go on at a time where `parallel` are asked for.
+
+    Raises
+    ------
+    UsageError
+        For fewer than one.
+    """
+    return limited(parallel, recipe.seeds * len(recipe.arms) * (1 + recipe.standard))
 
 
 def stated_effect(recipe: VerifyRecipe, data: DataSet) -> float | None:
@@ -82,15 +117,23 @@ def stated_effect(recipe: VerifyRecipe, data: DataSet) -> float | None:
     return minimum_detectable_effect(recipe.seeds, spread, level=level)
 
 
-def estimated_seconds(recipe: VerifyRecipe, data: DataSet, given: Mapping[str, GivenRows]) -> float:
-    """Return an estimate of the time of a verification's trainings, from a few real steps."""
-    full = resolved(recipe, data)
+def estimated_seconds(
+    recipe: VerifyRecipe, data: DataSet, given: Mapping[str, GivenRows], parallel: int = 1
+) -> float:
+    """Return an estimate of the time of a verification's trainings, from a few real steps.
+
+    Those that go on at a time are taken not to slow each other down where there is enough of the
+    machine for all.
+    """
+    full = resolved(recipe, data, parallel)
     arms = arms_of(full, data, given)
-    making = Making(full, data, arms, choose_examples(content_of(data.test), 1), Path())
+    making = _making(full, data, arms, Path())
     largest = max(full.arms, key=arms.size)
     found = pace(full.training, full.execution, making.trained_on(largest, full.seed))
     shares = [arms.size(arm) / arms.size(largest) for arm in full.arms]
-    epochs = full.training.epochs * full.seeds * sum(shares)
+    together = at_once(full, parallel)
+    speed = together / devices.crowding(full.execution, together)
+    epochs = full.training.epochs * full.seeds * sum(shares) / speed
     return found.setup_seconds + found.epoch_seconds * epochs
 
 
@@ -101,6 +144,7 @@ def verify(
     out: Path,
     *,
     force: bool = False,
+    parallel: int = 1,
     command: Sequence[str] = (),
     shared: Path | None = None,
     on_progress: Report | None = None,
@@ -122,6 +166,11 @@ def verify(
         The record, JSON; for people it is written beside it in Markdown.
     force : bool
         Replace what is at `out`, and forget the state of an unfinished verification there.
+    parallel : int
+        How many members are trained and attacked at a time, each in a process of its own. It
+        changes nothing in the record but times, and the same call may go on with another number;
+        threads that the recipe leaves open are shared by as many members as the first call asked
+        for.
     command : sequence of str
         The command line, for the record.
     shared : Path, optional
@@ -135,8 +184,12 @@ def verify(
         If `out` is there already, or another process is working on it.
     StateError
         If there is an unfinished verification of something else.
+    TrainingError
+        If a training diverges or runs out of memory, or its process ends without a word; what was
+        saved before stays.
     UsageError, UnknownNameError
-        If the arms do not hold; see `datacurate.verification.arms.arms_of`.
+        If the arms do not hold, see `datacurate.verification.arms.arms_of`; for `parallel` below
+        one.
     """
     refuse_existing_record(out, force)
     identity = data.train.identity
@@ -148,14 +201,15 @@ def verify(
         "arms": {name: rows_sha256(arm.rows) for name, arm in given.items()},
     }
 
+    together = at_once(recipe, parallel)
+
     def settled(asked: VerifyRecipe) -> VerifyRecipe:
-        kernels.keep(decided(asked, data), state)
-        return resolved(asked, data)
+        kernels.keep(decided(asked, data, together), state)
+        return resolved(asked, data, together)
 
     with claimed(state, recipe, work, settled, out, force) as full:
-        tested = choose_examples(content_of(data.test), full.examples)
-        making = Making(full, data, arms, tested, shared or state)
-        made = [making.made(number, on_progress) for number in range(len(making.plan()))]
+        making = _making(full, data, arms, shared or state)
+        made = all_made(making, together, on_progress)
         members = tuple(member for member in made if isinstance(member, Member))
         robust = {(member.arm, member.seed): member.best.outcome.robust for member in members}
         found = Verification(
@@ -169,8 +223,8 @@ def verify(
                 "train": len(identity),
                 "labels": identity.label_fingerprint,
                 "pixels": identity.pixel_fingerprint,
-                "attacked": len(tested),
-                "attacked_rows_sha256": rows_sha256(tested),
+                "attacked": len(making.tested),
+                "attacked_rows_sha256": rows_sha256(making.tested),
                 "held_out": len(arms.held_out),
                 "source": data.train.stated_source,
             },
@@ -218,6 +272,12 @@ def is_unfinished(out: Path) -> bool:
 def state_directory(out: Path) -> Path:
     """Return where the state of an unfinished verification lies."""
     return out.with_suffix(".state")
+
+
+def _making(recipe: VerifyRecipe, data: DataSet, arms: Arms, state: Path) -> Making:
+    test = data.test
+    tested = choose_examples(content_of(test), recipe.examples)
+    return Making(recipe, arms, data.train.images, test.images, test.labels, tested, state)
 
 
 def _about(arm: str, arms: Arms, given: Mapping[str, GivenRows]) -> dict[str, Any]:

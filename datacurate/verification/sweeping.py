@@ -58,6 +58,7 @@ def sweep(
     out: Path,
     *,
     force: bool = False,
+    parallel: int = 1,
     command: Sequence[str] = (),
     on_progress: Callable[[str, Progress], None] | None = None,
 ) -> dict[str, Any]:
@@ -76,6 +77,8 @@ def sweep(
         `record_path`.
     force : bool
         Replace what is there, and forget an unfinished sweep.
+    parallel : int
+        As for `datacurate.verification.verify`, at each value.
     command : sequence of str
         The command line, for the records.
     on_progress : callable, optional
@@ -122,7 +125,7 @@ def sweep(
         },
     }
     base = points[0].recipe
-    with claimed(state, base, work, lambda r: resolved(r, data), out, force) as full:
+    with claimed(state, base, work, lambda r: resolved(r, data, parallel), out, force) as full:
         found: dict[str, dict[str, Any]] = {}
         for point in points:
             path = records[point.value]
@@ -145,6 +148,7 @@ def sweep(
                     point.given,
                     path,
                     force=force,
+                    parallel=parallel,
                     command=command,
                     shared=state,
                     on_progress=report,

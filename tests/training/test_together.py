@@ -27,6 +27,7 @@ from datacurate.training.history import EpochReport
 from datacurate.training.runs import runs_in_turn
 from datacurate.training.shared import attach, share
 from datacurate.training.worker import raised, stated
+from tests.processes import children, gone
 
 SETTINGS = ["training.model.name=cnn-small", "width=4", "runs=3", "epochs=8"]
 SETTINGS += ["execution.dtype=float32", "every=8", "examples=20"]
@@ -63,26 +64,6 @@ def columns(ranks: RankFile) -> str:
     return columns_sha256(dict(ranks.columns))
 
 
-def children(process: subprocess.Popen[str]) -> list[int]:
-    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return [int(pid) for pid in listed]
-
-
-def gone(pids: list[int]) -> bool:
-    """Whether processes ended, within a while."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        states = [path.read_text() for path in map(stat_of, pids) if path.exists()]
-        if all(") Z " in state for state in states):
-            return True
-        time.sleep(0.02)
-    return False
-
-
-def stat_of(pid: int) -> Path:
-    return Path(f"/proc/{pid}/stat")
-
-
 def begun(images: Path, out: Path, *more: str) -> tuple[subprocess.Popen[str], list[int]]:
     """Start the command with two runs at a time; return when both have saved an epoch."""
     settings = [part for setting in (*SETTINGS, *more) for part in ("--set", setting)]
@@ -100,7 +81,7 @@ def begun(images: Path, out: Path, *more: str) -> tuple[subprocess.Popen[str], l
         if " epoch " in line:
             seen.add(line.split(" epoch ")[0])
         if len(seen) == 2:
-            return process, children(process)
+            return process, children(process.pid)
     raise AssertionError("it ended before it was killed")
 
 
