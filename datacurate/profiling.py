@@ -38,6 +38,7 @@ from datacurate.training.loop import Fit
 from datacurate.training.members import member, saved_history
 from datacurate.training.methods import check_method
 from datacurate.training.runs import runs_in_turn
+from datacurate.training.schedule import memorizes_from
 from datacurate.training.stages import settled
 from datacurate.training.together import limited
 
@@ -325,7 +326,8 @@ def _summary(recipe: ProfileRecipe, run: int, finished: Fit) -> dict[str, Any]:
         "train_robust_accuracy": last.train_robust,
     }
     if training.attack.steps == 1 and training.method != "standard":
-        overfitted = catastrophic_overfitting(finished.history)
+        # What is memorised is not robust elsewhere; that is no collapse.
+        overfitted = catastrophic_overfitting(finished.history[: memorizes_from(training)])
         if overfitted is not None:
             summary["catastrophic_overfitting"] = overfitted
     return summary

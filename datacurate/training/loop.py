@@ -31,7 +31,7 @@ from datacurate.training.examples import TrainingData, initial_network
 from datacurate.training.history import EpochReport
 from datacurate.training.methods import method
 from datacurate.training.record import Record
-from datacurate.training.schedule import learning_rate
+from datacurate.training.schedule import learning_rate, memorizes_from
 from datacurate.training.selection import selection_accuracy
 
 Weights = dict[str, Tensor]
@@ -249,7 +249,7 @@ class Run:
         """Make one step; return how many examples were right under attack, and the loss."""
         training = self.training
         rows = self.data.rows[places]
-        memorizing = epoch >= training.epochs - round(training.memorization * training.epochs)
+        memorizing = epoch >= memorizes_from(training)
         self.optimizer.param_groups[0].update(
             lr=learning_rate(training.optimizer, step, self.steps_per_epoch, training.epochs),
             weight_decay=0.0 if memorizing else training.optimizer.weight_decay,

@@ -1,8 +1,8 @@
-"""The learning rate over time: a function of the step, so that it needs no state."""
+"""What changes over a training: functions of step and epoch, so that it needs no state."""
 
 from __future__ import annotations
 
-from datacurate.recipes import Optimizer
+from datacurate.recipes import Optimizer, Training
 
 
 def learning_rate(optimizer: Optimizer, step: int, steps_per_epoch: int, epochs: int) -> float:
@@ -23,3 +23,8 @@ def learning_rate(optimizer: Optimizer, step: int, steps_per_epoch: int, epochs:
     if step < rise:
         return optimizer.learning_rate * (step + 1) / (rise + 1)
     return optimizer.learning_rate * (total - step) / (total - rise)
+
+
+def memorizes_from(training: Training) -> int:
+    """Return from which epoch on, 0-based, a training goes without augmentation and weight decay."""
+    return training.epochs - round(training.memorization * training.epochs)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from datacurate.recipes import PROFILE_RECIPES, Optimizer
-from datacurate.training.schedule import learning_rate
+from datacurate.recipes import PROFILE_RECIPES, Optimizer, Training
+from datacurate.training.schedule import learning_rate, memorizes_from
 
 
 def test_the_papers_steps() -> None:
@@ -28,3 +28,10 @@ def test_one_cycle_rises_to_the_peak_and_falls_to_nothing() -> None:
     assert rates[:30] == sorted(rates[:30])
     assert rates[30:] == sorted(rates[30:], reverse=True)
     assert 0 < rates[-1] < 0.004
+
+
+@pytest.mark.parametrize(
+    ("epochs", "part", "first"), [(40, 0.4, 24), (40, 0.0, 40), (7, 1.0, 0), (3, 0.4, 2)]
+)
+def test_the_last_epochs_memorise(epochs: int, part: float, first: int) -> None:
+    assert memorizes_from(Training(epochs=epochs, memorization=part)) == first
