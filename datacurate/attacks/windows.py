@@ -3,8 +3,9 @@
 A small square changes a small rectangle of the first feature maps and a larger one of the later.
 The maps of the kept images are kept, and an attempt computes those rectangles alone, each with
 the margin that its kernels reach beyond it. Where a rectangle is most of a map, the whole map
-costs no more. Accepted rectangles are pasted as they were computed, so that however many are
-accepted, every map is one rounding away from that of a whole pass.
+costs no more; maps of which even a small window reaches most are not kept at all. Accepted
+rectangles are pasted as they were computed, so that however many are accepted, every map is one
+rounding away from that of a whole pass.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor, fx
 from datacurate.attacks.reach import Pair, Rectangle, Step, needed, reached, steps_of
 
 _MOST = 0.7  # of a map: beyond that the whole map is computed
+_SMALL = 3  # side of a window in the middle that tells which maps are always whole
 _MOST_BYTES = 4 * 2**30  # of kept maps
 
 
@@ -132,24 +134,44 @@ class WindowTrials:
         self._kept: dict[fx.Node, Maps] = {}
         self._sizes: dict[fx.Node, Rectangle] = {}
         values = {self._steps[0].sources[0]: images.contiguous(memory_format=torch.channels_last)}
-        self._note(self._steps[0].sources[0], images)
         for step in self._steps:
-            value = step.whole(*(values[source] for source in step.sources))
-            values[step.node] = value
-            self._note(step.node, value)
-        return value
+            values[step.node] = step.whole(*(values[source] for source in step.sources))
+        for node, value in values.items():
+            if value.ndim == 4:
+                self._sizes[node] = Rectangle(0, value.shape[2], 0, value.shape[3])
+        self._whole = self._always_whole()
+        for step in self._steps:
+            for source in step.sources:
+                if source in self._borders or step.node in self._whole:
+                    self._borders.setdefault(source, (0, 0))
+        for node in self._borders.keys() - self._whole:
+            self._kept[node] = Maps(values[node], self._borders[node])
+        return values[self._steps[-1].node]
 
-    def _note(self, node: fx.Node, value: Tensor) -> None:
-        if value.ndim == 4:
-            self._sizes[node] = Rectangle(0, value.shape[2], 0, value.shape[3])
-        if node in self._borders:
-            self._kept[node] = Maps(value, self._borders[node])
+    def _always_whole(self) -> set[fx.Node]:
+        """Return the maps of which a small window in the middle reaches most."""
+        entry = self._steps[0].sources[0]
+        size = self._sizes[entry]
+        top, left = (size.bottom - _SMALL) // 2, (size.right - _SMALL) // 2
+        changed = {entry: Rectangle(max(top, 0), top + _SMALL, max(left, 0), left + _SMALL)}
+        whole: set[fx.Node] = set()
+        for step in self._steps:
+            if step.kind in ("gather", "vector"):
+                continue
+            size = self._sizes[step.node]
+            changed[step.node] = reached(
+                _union([changed[each] for each in step.sources]), step, size
+            )
+            if changed[step.node].area > _MOST * size.area or any(
+                each in whole for each in step.sources
+            ):
+                whole.add(step.node)
+        return whole
 
     def attempt(self, rows: Tensor, top: int, left: int, window: Tensor) -> Tensor:
-        """Return logits of some kept images with a window of pixels replaced."""
+        """Return logits of some kept images, in their order, with a window of pixels replaced."""
         height, width = window.shape[2:]
-        everyone = len(rows) == self._count and torch.equal(rows, torch.arange(self._count))
-        chosen = None if everyone else rows
+        chosen = None if len(rows) == self._count else rows
         window = window.contiguous(memory_format=torch.channels_last)
         patches: dict[fx.Node, Patch | None] = {
             self._steps[0].sources[0]: Patch(
@@ -162,8 +184,7 @@ class WindowTrials:
             if step.kind == "vector":
                 vectors[step.node] = step.whole(vectors[source])
             elif step.kind == "gather":
-                maps = self._kept[source]
-                vectors[step.node] = step.whole(maps.read(chosen, maps.whole, patches[source]))
+                vectors[step.node] = step.whole(self._all(source, chosen, patches[source]))
             else:
                 changed = [patches[source] for source in step.sources]
                 patches[step.node] = self._changed(step, chosen, changed)
@@ -174,6 +195,12 @@ class WindowTrials:
         self, step: Step, rows: Tensor | None, changed: list[Patch | None]
     ) -> Patch | None:
         """Return what changes of a step's maps where a part of its sources' has changed."""
+        if step.node in self._whole:
+            maps = [
+                self._all(source, rows, patch)
+                for source, patch in zip(step.sources, changed, strict=True)
+            ]
+            return Patch(self._sizes[step.node], step.whole(*maps))
         places = [patch.place for patch in changed if patch is not None]
         if not places:
             return None
@@ -201,6 +228,12 @@ class WindowTrials:
             return Patch(size, step.whole(maps.read(rows, maps.whole, patch)))
         assert step.part is not None
         return Patch(place, step.part(maps.read(rows, needed(place, step, maps.whole), patch)))
+
+    def _all(self, source: fx.Node, rows: Tensor | None, patch: Patch | None) -> Tensor:
+        """Return the whole maps of some images, or of all, with a patch in them."""
+        if patch is not None and patch.place == self._sizes[source]:
+            return patch.values
+        return self._kept[source].read(rows, self._sizes[source], patch)
 
     def accept(self, which: Tensor) -> None:
         """Replace the window of some rows of the last attempt, by a mask over them."""
