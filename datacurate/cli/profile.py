@@ -69,10 +69,10 @@ def profile(
     """
     from datacurate import profiling
     from datacurate.budget import within_budget
+    from datacurate.cli.placing import placed, warn_if_crowded
     from datacurate.cli.progress import Watch, duration
     from datacurate.data import load
     from datacurate.data.known import standing
-    from datacurate.files.provenance import cores
     from datacurate.outputs import refuse_existing
     from datacurate.recipes import PROFILE_RECIPES, recipe_hash, with_settings
     from datacurate.recipes.settings import load as load_recipe
@@ -99,14 +99,9 @@ def profile(
     together = profiling.at_once(full, parallel)
     console.note(
         f"recipe: {full.name} ({recipe_hash(full)}): {full.summary}; {full.runs} runs on "
-        f"{full.execution.device}, {full.execution.dtype}, {full.execution.kernels}, "
-        f"{full.execution.threads} threads" + (f", {together} at a time" if together > 1 else "")
+        f"{placed(full.execution, together)}"
     )
-    if full.execution.device == "cpu" and together * full.execution.threads > cores():
-        console.warn(
-            f"{together} runs at a time with {full.execution.threads} threads each share "
-            f"{cores()} cores: fewer at a time may be faster"
-        )
+    warn_if_crowded(full.execution, together)
     if full.el2n_epoch < chosen.el2n_epoch:
         console.note(f"EL2N is measured after the last epoch, {full.el2n_epoch}: there are no more")
     if unfinished:

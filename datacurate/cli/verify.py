@@ -189,7 +189,7 @@ def verify(
 def _announce(point: Point, images: DataSet, out: Path, parallel: int, decided: bool) -> None:
     """Say what a verification will do, and what it can find."""
     from datacurate import verification
-    from datacurate.files.provenance import cores
+    from datacurate.cli.placing import placed, warn_if_crowded
     from datacurate.recipes import recipe_hash
 
     if not decided:
@@ -199,17 +199,11 @@ def _announce(point: Point, images: DataSet, out: Path, parallel: int, decided: 
     arms = verification.arms_of(full, images, point.given)
     sizes = ", ".join(f"{name} ({arms.size(name):,})" for name in full.arms)
     together = verification.at_once(full, parallel)
-    threads = full.execution.threads
     console.note(
         f"recipe: {full.name} ({recipe_hash(full)}): {full.summary}; arms {sizes}; "
-        f"{full.execution.device}, {full.execution.dtype}, {full.execution.kernels}, "
-        f"{threads} threads" + (f", {together} at a time" if together > 1 else "")
+        f"{placed(full.execution, together)}"
     )
-    if full.execution.device == "cpu" and together * threads > cores():
-        console.warn(
-            f"{together} trainings at a time with {threads} threads each share {cores()} cores: "
-            "fewer at a time may be faster"
-        )
+    warn_if_crowded(full.execution, together)
     console.note(_effect_line(full, images))
 
 

@@ -11,9 +11,8 @@ import torch
 from datacurate.attacks.frozen import frozen
 from datacurate.data.batches import as_pixels
 from datacurate.errors import UsageError
-from datacurate.files.provenance import cores
-from datacurate.recipes import Execution, ProfileRecipe
-from datacurate.training.devices import autocast, deterministic
+from datacurate.recipes import ProfileRecipe
+from datacurate.training.devices import autocast, crowding, deterministic
 from datacurate.training.examples import TrainingData, initial_network
 from datacurate.training.loop import pace
 from datacurate.training.measures import BATCH
@@ -82,7 +81,7 @@ class Cost:
         at_once : int
             How many runs go on at a time.
         """
-        rounds = math.ceil(recipe.runs / at_once) * _crowding(recipe.execution, at_once)
+        rounds = math.ceil(recipe.runs / at_once) * crowding(recipe.execution, at_once)
         trainings = self.setup_seconds + rounds * self.epoch_seconds * recipe.training.epochs
         return Estimate(trainings, rounds * self.measuring_seconds, at_once)
 
@@ -170,11 +169,3 @@ def _seconds_per_pass(recipe: ProfileRecipe, data: TrainingData) -> float:
             started = time.perf_counter()
             net(x).sum().item()
         return (time.perf_counter() - started) / len(x) * len(data.rows)
-
-
-def _crowding(execution: Execution, at_once: int) -> float:
-    """Return how many times more is asked for than there is; 1 where there is enough."""
-    if execution.device.startswith("cuda"):
-        devices = torch.cuda.device_count() if execution.device == "cuda" else 1
-        return max(1.0, at_once / devices)
-    return max(1.0, at_once * execution.threads / cores())

@@ -45,11 +45,11 @@ def test_what_is_chosen_fits_and_nothing_larger_would(
 
 
 def test_runs_that_go_on_at_a_time_cost_no_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("datacurate.training.estimates.cores", lambda: 2)
+    monkeypatch.setattr("datacurate.training.devices.cores", lambda: 2)
     chosen = within(RECIPE, 1000.0, Cost(0.0, 45.0, 0.0), 2)
     assert (chosen.runs, chosen.training.epochs) == (2, 20)
     # On one core two would share it: each has half the epochs.
-    monkeypatch.setattr("datacurate.training.estimates.cores", lambda: 1)
+    monkeypatch.setattr("datacurate.training.devices.cores", lambda: 1)
     chosen = within(RECIPE, 1000.0, Cost(0.0, 45.0, 0.0), 2)
     assert (chosen.runs, chosen.training.epochs) == (2, 10)
     assert within(RECIPE, 1000.0, Cost(0.0, 45.0, 0.0), 1).runs == 1
