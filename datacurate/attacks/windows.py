@@ -196,11 +196,11 @@ class WindowTrials:
     ) -> Patch | None:
         """Return what changes of a step's maps where a part of its sources' has changed."""
         if step.node in self._whole:
-            maps = [
+            inputs = [
                 self._all(source, rows, patch)
                 for source, patch in zip(step.sources, changed, strict=True)
             ]
-            return Patch(self._sizes[step.node], step.whole(*maps))
+            return Patch(self._sizes[step.node], step.whole(*inputs))
         places = [patch.place for patch in changed if patch is not None]
         if not places:
             return None
