@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from tests.cli.conftest import Run
+from tests.test_verification import timeless
 
+RECORDS = ("verify.json", "alone.json")
 QUICK = ("--recipe", "smoke", "--set", "width=4", "--set", "epochs=1")
 
 
@@ -48,6 +50,27 @@ def test_the_whole_way(profiled: Path, run: Run) -> None:
     assert code == 0, err
     assert "20 test examples" in out
     assert "after apgd-t" in out
+
+
+def test_several_at_a_time(profiled: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datacurate.files.provenance.cores", lambda: 1)
+    options = (*QUICK, "--set", "arms=all,kept", "--suite", "pgd-10")
+    code, out, err = run("verify", *options, "--parallel", "2")
+    assert code == 0, err
+    assert "kept against all: " in out
+    assert "1 threads, 2 at a time" in err
+    assert "2 at a time with 1 threads each share 1 cores: fewer at a time may be faster" in err
+    for member in ("all, seed 0 (1/2)", "kept, seed 0 (2/2)"):
+        assert f"{member} epoch 1/1: " in err
+        assert f"{member}: best: pgd, " in err
+        assert f"{member}: best: pgd-10, 64 of 64 examples" in err.splitlines()
+    code, out, err = run("verify", *options, "--parallel", "1", "--out", "alone.json")
+    assert code == 0, err
+    assert "at a time" not in err
+    beside, alone = (json.loads((profiled / name).read_text()) for name in RECORDS)
+    assert timeless(beside["members"]) == timeless(alone["members"])
+    assert beside["recipe_hash"] == alone["recipe_hash"]
+    assert run("verify", *options, "--parallel", "0")[0] == 2
 
 
 def test_two_halves_as_the_only_arms(profiled: Path, run: Run) -> None:
