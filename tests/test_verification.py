@@ -319,6 +319,26 @@ def test_a_sweep_trains_what_its_values_share_once(digits: DataSet, tmp_path: Pa
     }
 
 
+def test_values_of_a_sweep_that_share_a_training_attack_it_with_their_own_noise(
+    digits: DataSet, tmp_path: Path
+) -> None:
+    recipe = replace(RECIPE, arms=("a",), suite="fast", training=replace(RECIPE.training, epochs=1))
+    given = {"a": GivenRows(np.arange(0, 1437, 5))}
+    points = [Point(str(seed), replace(recipe, seed=seed), given) for seed in (0, 1)]
+    trained: list[int] = []
+
+    def watch(value: str, progress: Progress) -> None:
+        if progress.epoch is not None:
+            trained.append(progress.seed)
+
+    table = sweep("seed", points, digits, tmp_path / "sweep.json", on_progress=watch)
+    assert trained == [0, 1, 2]
+    first, second = (read_record(tmp_path / point["record"]) for point in table["points"])
+    shared = [m for m in (*first["members"], *second["members"]) if m["seed"] == 1]
+    assert shared[0]["best"]["clean"] == shared[1]["best"]["clean"]
+    assert shared[0]["best"]["seed"] != shared[1]["best"]["seed"]
+
+
 def test_robust_is_never_above_clean_or_pgd(found: tuple[Path, Verification]) -> None:
     for member in found[1].members:
         for evaluation in (member.best, member.last):

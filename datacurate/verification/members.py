@@ -232,7 +232,12 @@ class Making:
     def _attack_state(self, key: str, which: Which) -> Path:
         recipe = self.recipe
         attack = configuration_hash(
-            {"suite": recipe.suite, "radius": recipe.radius, "examples": recipe.examples}
+            {
+                "suite": recipe.suite,
+                "radius": recipe.radius,
+                "examples": recipe.examples,
+                "seed": recipe.seed,
+            }
         )
         return self.state / f"{key}.{which}.{attack}.json"
 
