@@ -14,6 +14,7 @@ from datacurate.recipes.fields import (
     Model,
     Optimizer,
     ProfileRecipe,
+    RankedColumn,
     Selection,
     Training,
     VerifyRecipe,
@@ -37,6 +38,7 @@ _MEMORIZED: tuple[Literal["late_probability", "final_probability"], ...] = (
     "late_probability",
     "final_probability",
 )
+_BY_ALL: tuple[RankedColumn, ...] = ("instability", *_MEMORIZED)
 _FINAL = Attack(radius=4.0, step=1.6, steps=4, start="zero")
 _SMOKE = replace(
     _SMALL,
@@ -89,7 +91,7 @@ PROFILE_RECIPES: Mapping[str, ProfileRecipe] = {
             "proxy",
             "for a CPU: two single-step trainings of a small net at radius 3/255, 40 epochs",
             runs=2,
-            rank_by=_MEMORIZED,
+            rank_by=_BY_ALL,
             measures=_MEMORIZED,
             final_attack=_FINAL,
             training=_PROXY,
@@ -98,7 +100,7 @@ PROFILE_RECIPES: Mapping[str, ProfileRecipe] = {
             "proxy-quick",
             "for a CPU and a first look: the proxy's with 10 epochs",
             runs=2,
-            rank_by=_MEMORIZED,
+            rank_by=_BY_ALL,
             measures=_MEMORIZED,
             final_attack=_FINAL,
             training=replace(_PROXY, epochs=10),

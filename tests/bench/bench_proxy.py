@@ -54,7 +54,8 @@ RULES = (
     ("probability",),
     ("late_probability",),
     ("final_probability",),
-    ("late_probability", "final_probability"),
+    ("instability", "late_probability"),
+    ("instability", "late_probability", "final_probability"),
 )
 """Columns by which each run ranks; the mean of their ranks is compared."""
 

@@ -59,7 +59,11 @@ def test_the_proxy_ranks_by_what_it_measured_after_the_first_epochs(tmp_path: Pa
     out = tmp_path / "digits.ranks.h5"
     made = profiling.profile(recipe, load("digits"), out)
     assert {"late_probability", "final_probability"} <= set(made.columns)
-    assert rankfile.read(out).provenance.rank_by == ("late_probability", "final_probability")
+    assert rankfile.read(out).provenance.rank_by == (
+        "instability",
+        "late_probability",
+        "final_probability",
+    )
     assert all(item.ok for item in check(out))
 
 
