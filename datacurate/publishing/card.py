@@ -147,7 +147,12 @@ def _facts(ranks: RankFile) -> list[tuple[str, str]]:
         ("label fingerprint", identity.label_fingerprint),
         ("pixel fingerprint", identity.pixel_fingerprint or "made without images"),
         ("created", provenance.created),
-        *((f"environment: {k}", str(v)) for k, v in provenance.environment.items()),
+        # How kernels were chosen is for those who read the file.
+        *(
+            (f"environment: {k}", str(v))
+            for k, v in provenance.environment.items()
+            if not isinstance(v, Mapping)
+        ),
         *((f"source: {k}", str(v)) for k, v in provenance.source.items()),
         *((f"made from {p.get('name')}", f"sha256 {p.get('sha256')}") for p in provenance.parents),
     ]

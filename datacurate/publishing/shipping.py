@@ -71,7 +71,7 @@ PLANS: Mapping[str, Plan] = {
         ),
         Plan(
             "cifar10-proxy",
-            "CIFAR-10 by a short profile of a small network, made on a CPU",
+            "CIFAR-10 by the recipe proxy: two trainings of a small net on two CPU cores, one hour",
             dataset="cifar10",
             recipe="proxy",
             compared_with="cifar10",

@@ -26,5 +26,5 @@ def learning_rate(optimizer: Optimizer, step: int, steps_per_epoch: int, epochs:
 
 
 def memorizes_from(training: Training) -> int:
-    """Return from which epoch on, 0-based, a training goes without augmentation and weight decay."""
+    """Return the first epoch, 0-based, without augmentation and weight decay."""
     return training.epochs - round(training.memorization * training.epochs)
