@@ -34,7 +34,6 @@ def main() -> int:
     making.add_argument("name", choices=PLANS)
     making.add_argument("--ranks", type=Path, help="a finished rank file, instead of profiling")
     making.add_argument("--data", type=Path, help="where the images are, for profiling")
-    making.add_argument("--leave-out", default="", help="columns to do without: a,b")
     checking = commands.add_parser("check", help="recompute everything; exit 1 if anything differs")
     for each in (making, checking):
         each.add_argument("--upstream", type=Path, help="a copy of the authors' prob_rank.npy")
@@ -52,8 +51,7 @@ def _make(options: argparse.Namespace) -> int:
     if plan.compared_with:
         other = published(plan.compared_with, options.upstream, tell=print)
     ranks = options.ranks or _profiled(plan, options.data)
-    columns = [name for name in options.leave_out.split(",") if name]
-    entry = make(ranks, plan, ARTIFACTS, published=other, leave_out=columns)
+    entry = make(ranks, plan, ARTIFACTS, published=other)
     print(f"{ARTIFACTS / plan.name}: content sha256 {entry.content_sha256}")
     return 0
 

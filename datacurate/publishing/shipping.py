@@ -48,6 +48,8 @@ class Plan:
         Names of published ranks, or empty.
     lists : tuple of (int, bool)
         For each index list how many examples it keeps, and whether equally many of each class.
+    leave_out : tuple of str
+        Columns that it does without, to be smaller.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Plan:
     compared_with: str = ""
     stands_in_for: str = ""
     lists: tuple[tuple[int, bool], ...] = ()
+    leave_out: tuple[str, ...] = ()
 
 
 PLANS: Mapping[str, Plan] = {
@@ -77,6 +80,7 @@ PLANS: Mapping[str, Plan] = {
             compared_with="cifar10",
             stands_in_for="cifar10",
             lists=((25_000, True), (40_000, False), (45_000, False)),
+            leave_out=("margin",),
         ),
     )
 }
@@ -88,7 +92,6 @@ def make(
     directory: Path,
     *,
     published: Published | None = None,
-    leave_out: Collection[str] = (),
 ) -> Entry:
     """Write an artifact's folder and its entry in the registry, in the place of earlier ones.
 
@@ -102,9 +105,6 @@ def make(
         That holds ``registry.toml``.
     published : Published, optional
         The ranks that the plan compares with.
-    leave_out : collection of str
-        Columns that the artifact shall do without, to be smaller; it names the whole file as the
-        one that it was made from.
 
     Returns
     -------
@@ -126,8 +126,8 @@ def make(
         raise UsageError(f"{plan.name} is compared with {plan.compared_with or 'nothing'}")
     _, ranks = checked(path)
     _require_planned(path, plan, ranks)
-    if leave_out:
-        ranks = _without(path, ranks, leave_out)
+    if plan.leave_out:
+        ranks = _without(path, ranks, plan.leave_out)
     file = plan.name + rankfile.SUFFIX
     with atomic_directory(directory / plan.name, SUMS, force=True) as folder:
         content = rankfile.write(folder / file, ranks, packed=True)
@@ -251,5 +251,5 @@ def _require_small(folder: Path, plan: Plan) -> None:
             f"the artifact {plan.name} is too large to ship",
             expected=f"at most {MOST_BYTES:,} bytes without its index lists",
             got=f"{size:,}",
-            hint="--leave-out some columns, such as margin and clean_probability",
+            hint="let its plan leave out some columns, such as margin",
         )

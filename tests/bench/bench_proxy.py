@@ -36,7 +36,7 @@ from datacurate.ranks.comparison import compare
 from datacurate.ranks.ranking import Ranking
 from datacurate.recipes import PROFILE_RECIPES, with_settings
 
-BASE = ["epochs=24", "runs=1", "memorization=0"]
+BASE = ["epochs=24", "runs=1", "memorization=0", "threads=1"]
 TRIALS = {
     "small net": ["model.name=preact-small", "width=16"],
     "patch net": [],
