@@ -35,7 +35,7 @@ from datacurate.attacks.requirements import (
     require_within,
 )
 from datacurate.attacks.searches import Implementation, search
-from datacurate.attacks.suites import plan
+from datacurate.attacks.suites import GRADIENT_FREE, plan
 from datacurate.errors import DatacurateError
 from datacurate.fingerprints import U64, columns_sha256, configuration_hash
 
@@ -174,7 +174,8 @@ def autoattack(
                     )
                     for part, hunt in zip(cut, hunts, strict=True)
                 ]
-                for part, hunt, claimed in zip(cut, hunts, at_once(searches, hunts), strict=True):
+                claims = at_once(searches, hunts, gradients=step.attack not in GRADIENT_FREE)
+                for part, hunt, claimed in zip(cut, hunts, claims, strict=True):
                     require_within(step.attack, hunt.candidates[claimed], hunt.x[claimed], radius)
                     hits = _confirmed(predict, hunt.candidates, claimed, hunt.y)
                     spent[attack, part] += np.stack([hunt.steps, hunt.forwards, hunt.gradients], 1)

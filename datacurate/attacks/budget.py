@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,8 @@ from torch import Tensor, fx
 
 Predict = Callable[[Tensor], Tensor]
 """Pixels (N, C, H, W) in [0, 1] to float32 logits (N, K)."""
+
+_FOUND = ("candidates", "broken", "steps", "forwards", "gradients", "unconfirmed")
 
 Counts = npt.NDArray[np.int32]
 
@@ -121,6 +124,20 @@ class Hunt:
             self.broken[rows[claimed[hits]]] = True
             self.unconfirmed += len(hits) - int(hits.sum())
         return confirmed
+
+    def found(self) -> dict[str, Any]:
+        """Return all that a search fills in, in arrays: what another process can be told."""
+        return {
+            name: value.numpy() if isinstance(value, Tensor) else value
+            for name, value in vars(self).items()
+            if name in _FOUND
+        }
+
+    def take(self, found: dict[str, Any]) -> None:
+        """Fill in what `found` returned."""
+        for name, value in found.items():
+            tensor = isinstance(getattr(self, name), Tensor)
+            setattr(self, name, torch.from_numpy(value) if tensor else value)
 
 
 def rows_of(hunt: Hunt) -> Tensor:

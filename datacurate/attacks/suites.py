@@ -19,6 +19,9 @@ Suite = Literal[
 AUTOATTACK = ("standard", "custom")
 """The suites that are AutoAttack; what the others leave is an upper bound of what it leaves."""
 
+GRADIENT_FREE = ("square", "rays")
+"""The attacks that ask a model for nothing but its answers."""
+
 _SUITES: dict[str, tuple[str, ...]] = {
     "standard": ("apgd-ce", "apgd-t", "fab-t", "square"),
     "custom": ("apgd-ce", "apgd-t"),

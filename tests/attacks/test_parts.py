@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import sys
 import threading
 from functools import partial
 
@@ -14,6 +18,7 @@ from datacurate.attacks import suites
 from datacurate.attacks.autoattack import autoattack
 from datacurate.attacks.budget import Hunt, Victim
 from datacurate.attacks.parts import at_once, parts
+from datacurate.errors import DatacurateError, UsageError
 from datacurate.nets import build
 from datacurate.recipes import Model
 
@@ -77,6 +82,51 @@ def test_an_error_ends_the_other_part():
         raise ValueError("a search that fails")
 
     with pytest.raises(ValueError, match="that fails"):
-        at_once([failing, partial(endless, hunts[1])], hunts)
+        at_once([failing, partial(endless, hunts[1])], hunts, gradients=True)
     assert hunts[1].steps.min() > 0
     assert torch.get_num_threads() == 2
+
+
+def searched(hunt: Hunt, ends: str = "well") -> Tensor:
+    """Find half of the examples, in a process of its own or not."""
+    if ends == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if ends == "badly":
+        raise UsageError("a search that fails")
+    hunt.spend(torch.arange(len(hunt.x)), steps=3, forwards=2)
+    hunt.candidates += 0.25
+    hunt.broken[::2] = True
+    hunt.unconfirmed += os.getpid()
+    return hunt.broken
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are not copied elsewhere")
+def test_searches_without_gradients_go_on_in_processes():
+    model = linear(3, 64)
+    x, y = clear_images(model, 12)
+    hunts = [Hunt(Victim(model, model, model), part, y[:4], 0.1) for part in x.split(4)]
+    claims = at_once([partial(searched, hunt) for hunt in hunts], hunts, gradients=False)
+    assert len({hunt.unconfirmed for hunt in hunts}) == 3
+    assert hunts[0].unconfirmed == os.getpid()
+    for hunt, claimed in zip(hunts, claims, strict=True):
+        assert claimed.tolist() == hunt.broken.tolist() == [True, False] * 2
+        assert torch.equal(hunt.candidates, hunt.x + 0.25)
+        assert hunt.steps.tolist() == [3] * 4
+        assert hunt.forwards.tolist() == [2] * 4
+        assert not hunt.gradients.any()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are not copied elsewhere")
+@pytest.mark.parametrize(
+    ("ends", "error", "words"),
+    [("badly", UsageError, "that fails"), ("killed", DatacurateError, "without a word")],
+)
+def test_a_process_that_fails_is_heard(ends, error, words):
+    model = linear(3, 64)
+    x, y = clear_images(model, 12)
+    hunts = [Hunt(Victim(model, model, model), part, y[:4], 0.1) for part in x.split(4)]
+    each = [partial(searched, hunts[0]), partial(searched, hunts[1], ends), hunts[2].x.sum]
+    before = multiprocessing.active_children()
+    with pytest.raises(error, match=words):
+        at_once(each, hunts, gradients=False)
+    assert multiprocessing.active_children() == before
