@@ -94,9 +94,13 @@ class Hunt:
         if self.abandoned:
             raise RuntimeError("the search was given up")
         where = rows.cpu().numpy()
-        self.steps[where] += steps
-        self.forwards[where] += forwards
-        self.gradients[where] += gradients
+        for counts, more in (
+            (self.steps, steps),
+            (self.forwards, forwards),
+            (self.gradients, gradients),
+        ):
+            if more:
+                counts[where] += more
 
     def claim(self, rows: Tensor, adversarial: Tensor, wrong: Tensor) -> Tensor:
         """Let the exact model decide about claims.
