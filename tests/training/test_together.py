@@ -74,6 +74,8 @@ def begun(images: Path, out: Path, *more: str) -> tuple[subprocess.Popen[str], l
         text=True,
         env={**os.environ, "NO_COLOR": "1"},
         start_new_session=True,
+        # Where the tests run in the background, a shell lets them ignore interrupts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     seen: set[str] = set()
