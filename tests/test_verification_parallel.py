@@ -21,6 +21,7 @@ from datacurate.files.provenance import cores
 from datacurate.recipes import VERIFY_RECIPES, with_settings
 from datacurate.verification import KEPT, GivenRows, Point, Progress, sweep, verify
 from tests.processes import children, gone
+from tests.small_digits import small_digits
 from tests.test_verification import timeless
 
 SETTINGS = ["training.model.name=cnn-small", "width=4", "seeds=1", "epochs=6", "every=3"]
@@ -51,16 +52,7 @@ verify(RECIPE, data, GIVEN, out, parallel=2, on_progress=die)
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A hundred and thirty digits to train on, twenty to attack."""
-    whole = load("digits")
-    path = tmp_path_factory.mktemp("data") / "small.npz"
-    np.savez(
-        path,
-        images=whole.train.images[:130],
-        labels=whole.train.labels[:130],
-        test_images=whole.test.images[:20],
-        test_labels=whole.test.labels[:20],
-    )
-    return path
+    return small_digits(tmp_path_factory.mktemp("data"), tested=20)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ from datacurate.recipes.fields import (
     Model,
     Optimizer,
     ProfileRecipe,
-    RankedColumn,
     Selection,
     Training,
     VerifyRecipe,
@@ -27,19 +26,25 @@ _SMALL = Training(
     optimizer=Optimizer(learning_rate=0.2, schedule="one-cycle", milestones=()),
     selection=Selection(examples=1000),
 )
-_PROXY = replace(
-    _SMALL,
-    epochs=40,
-    memorization=0.4,
-    model=Model("preact-patch", width=32),
-)
 # What separates the hardest examples is when they are memorised, and how firmly.
 _MEMORIZED: tuple[Literal["late_probability", "final_probability"], ...] = (
     "late_probability",
     "final_probability",
 )
-_BY_ALL: tuple[RankedColumn, ...] = ("instability", *_MEMORIZED)
-_FINAL = Attack(radius=4.0, step=1.6, steps=4, start="zero")
+_PROXY = ProfileRecipe(
+    "proxy",
+    "for a CPU: two single-step trainings of a small net at radius 3/255, 40 epochs",
+    runs=2,
+    rank_by=("instability", *_MEMORIZED),
+    measures=_MEMORIZED,
+    final_attack=Attack(radius=4.0, step=1.6, steps=4, start="zero"),
+    training=replace(
+        _SMALL,
+        epochs=40,
+        memorization=0.4,
+        model=Model("preact-patch", width=32),
+    ),
+)
 _SMOKE = replace(
     _SMALL,
     epochs=2,
@@ -87,23 +92,12 @@ PROFILE_RECIPES: Mapping[str, ProfileRecipe] = {
         ProfileRecipe(
             "paper-tiny-imagenet", "the paper's, for Tiny-ImageNet at 64×64", training=_PAPER
         ),
-        ProfileRecipe(
-            "proxy",
-            "for a CPU: two single-step trainings of a small net at radius 3/255, 40 epochs",
-            runs=2,
-            rank_by=_BY_ALL,
-            measures=_MEMORIZED,
-            final_attack=_FINAL,
-            training=_PROXY,
-        ),
-        ProfileRecipe(
-            "proxy-quick",
-            "for a CPU and a first look: the proxy's with 10 epochs",
-            runs=2,
-            rank_by=_BY_ALL,
-            measures=_MEMORIZED,
-            final_attack=_FINAL,
-            training=replace(_PROXY, epochs=10),
+        _PROXY,
+        replace(
+            _PROXY,
+            name="proxy-quick",
+            summary="for a CPU and a first look: the proxy's with 10 epochs",
+            training=replace(_PROXY.training, epochs=10),
         ),
         ProfileRecipe(
             "smoke",

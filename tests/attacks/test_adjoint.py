@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from made_nets import Broadcast
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
@@ -140,21 +141,8 @@ def test_layers_in_another_order():
     assert relative(gradient(made, x), gradient(net, x)) < 2e-5
 
 
-class Broadcast(nn.Module):
-    """A sum of a map and of one of a single pixel."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.all = nn.Conv2d(1, 4, 8)
-        self.each = nn.Conv2d(1, 4, 3)
-        self.head = nn.Linear(4, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head((self.each(x) + self.all(x)).mean(dim=(2, 3)))
-
-
 def test_networks_whose_layers_are_not_known_are_left_to_autograd():
-    for net, x in ((Broadcast(), images(2, 1, 8)), (of_family("vgg11-bn"), images(2, 3, 32))):
+    for net, x in ((Broadcast(8), images(2, 1, 8)), (of_family("vgg11-bn"), images(2, 3, 32))):
         copied = copy_of(net.eval().requires_grad_(False), x)
         assert differentiable(copied, x) is None
         assert relative(gradient(quick(net, copied, torch.float32), x), gradient(net, x)) < 2e-5

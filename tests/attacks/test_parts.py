@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from attacked_models import clear_images, linear
+from made_nets import right_everywhere
 from torch import Tensor
 
 from datacurate.attacks import autoattack as harness
@@ -19,8 +20,6 @@ from datacurate.attacks.autoattack import autoattack
 from datacurate.attacks.budget import Hunt, Victim
 from datacurate.attacks.parts import at_once, parts
 from datacurate.errors import DatacurateError, UsageError
-from datacurate.nets import build
-from datacurate.recipes import Model
 
 
 @pytest.fixture
@@ -47,11 +46,7 @@ def test_verdicts_and_budgets_are_those_of_one_part(suite, monkeypatch):
     monkeypatch.setattr(suites, "_QUERIES", 60)
     monkeypatch.setattr(suites, "_LABEL_QUERIES", 200)
     monkeypatch.setattr(suites, "_ITERATIONS", 10)
-    net = build(Model("cnn-small", 4), 10, 3, (0.5,) * 3, (0.2,) * 3, seed=0).eval()
-    x = torch.rand(24, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        net.head.bias.sub_(net(x).mean(dim=0))
-        y = net(x).argmax(dim=1)
+    net, x, y = right_everywhere(24)
     settings = {"radius": 0.004, "suite": suite, "seed": 0}
     cut = []
     monkeypatch.setattr(harness, "parts", lambda rows: cut.append(parts(rows)) or cut[-1])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from attacked_models import linear
+from made_nets import Broadcast, right_everywhere
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
@@ -122,24 +123,11 @@ def test_windows_of_other_kernels():
     check_against_whole_passes(folded(net, 15, channels=1), 15, channels=1)
 
 
-class Broadcast(nn.Module):
-    """A sum of a map and of one of a single pixel, which every window reaches everywhere."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.all = nn.Conv2d(1, 4, 15)
-        self.each = nn.Conv2d(1, 4, 3)
-        self.head = nn.Linear(4, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head((self.each(x) + self.all(x)).mean(dim=(2, 3)))
-
-
 def test_networks_whose_windows_are_not_understood():
     images = torch.rand(2, 1, 15, 15)
     assert windowed(None, images) is None
     assert windowed(folded(Odd(Flat()), 15, channels=1), images) is None
-    assert windowed(folded(Broadcast(), 15, channels=1), images) is None
+    assert windowed(folded(Broadcast(15), 15, channels=1), images) is None
     assert windowed(fused(linear(3, 225), images, torch.float32), images) is None
     copied = of_family("cnn-small", 8)
     assert windowed(copied, torch.rand(2, 3, 8, 8)) is not None
@@ -172,11 +160,7 @@ def test_square_decides_as_with_whole_passes():
 
 def test_the_suite_decides_as_with_whole_passes(monkeypatch):
     monkeypatch.setattr(suites, "_QUERIES", 60)
-    net = build(Model("cnn-small", 4), 10, 3, (0.5,) * 3, (0.2,) * 3, seed=0).eval()
-    x = torch.rand(16, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        net.head.bias.sub_(net(x).mean(dim=0))
-        y = net(x).argmax(dim=1)
+    net, x, y = right_everywhere(16)
     settings = {"radius": 0.02, "suite": "square", "seed": 0, "batch_size": 7}
     by_windows = autoattack(net, x, y, **settings)
     made = []

@@ -28,6 +28,7 @@ from datacurate.training.runs import runs_in_turn
 from datacurate.training.shared import attach, share
 from datacurate.training.worker import raised, stated
 from tests.processes import children, gone
+from tests.small_digits import small_digits
 
 SETTINGS = ["training.model.name=cnn-small", "width=4", "runs=3", "epochs=8"]
 SETTINGS += ["execution.dtype=float32", "every=8", "examples=20"]
@@ -37,16 +38,7 @@ RECIPE = with_settings(PROFILE_RECIPES["smoke"], SETTINGS)
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A hundred and thirty digits to train on."""
-    whole = load("digits")
-    path = tmp_path_factory.mktemp("data") / "small.npz"
-    np.savez(
-        path,
-        images=whole.train.images[:130],
-        labels=whole.train.labels[:130],
-        test_images=whole.test.images[:30],
-        test_labels=whole.test.labels[:30],
-    )
-    return path
+    return small_digits(tmp_path_factory.mktemp("data"), tested=30)
 
 
 @pytest.fixture(scope="module")
