@@ -17,12 +17,14 @@ from datacurate.attacks.frozen import device_of
 from datacurate.attacks.outcome import AttackOutcome, AttackState
 from datacurate.attacks.precision import full_float32
 from datacurate.attacks.searches import Implementation
-from datacurate.attacks.suites import is_upper_bound
+from datacurate.attacks.suites import WITHOUT_GRADIENTS, is_upper_bound
 from datacurate.data.batches import as_pixels
 from datacurate.fingerprints import U64, content_hashes, mix64, seed64
-from datacurate.ranks.statistics import Accuracy
+from datacurate.ranks.statistics import Accuracy, mcnemar
 from datacurate.recipes import Attack, Execution
 from datacurate.training import devices
+
+_CHANCE = 0.01  # McNemar's p below which a weaker attack has found more than a stronger one
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,27 @@ class Evaluation:
         """PGD-10 accuracy less the suite's, in points."""
         return self.pgd.percent - self.robust.percent
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Signs that the robust accuracy may be too high.
+
+        Beside those of the suite: one without the model's gradients that leaves less than PGD-10,
+        which of a model whose gradients mean something it does not
+        (https://arxiv.org/abs/1902.06705, section 5.3).
+        """
+        suite = self.outcome.suite
+        if suite not in WITHOUT_GRADIENTS:
+            return self.outcome.warnings
+        pair = mcnemar(self.pgd10, self.outcome.robust)
+        if pair.gained <= pair.lost or pair.p > _CHANCE:
+            return self.outcome.warnings
+        return (
+            *self.outcome.warnings,
+            f"{suite}, which asks the model for no gradients, left {self.robust.percent:.2f}%, "
+            f"PGD-10 {self.pgd.percent:.2f}%: the model may mask its gradients, and what attacks "
+            "with gradients leave may be too high",
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Return the accuracies and all they depend on, for JSON; without the examples."""
         outcome = self.outcome
@@ -104,7 +127,7 @@ class Evaluation:
                 )
             ],
             "unconfirmed": outcome.unconfirmed,
-            "warnings": list(outcome.warnings),
+            "warnings": list(self.warnings),
             "seed": outcome.seed,
             "implementation": outcome.implementation,
             "device": self.device,

@@ -90,6 +90,30 @@ def test_dictionary_is_json_and_names_what_it_rests_on(grey):
     assert {"seed", "device", "torch", "label", "warnings", "unconfirmed"} <= set(found)
 
 
+class Staircase(TwoClasses):
+    """The same, behind a staircase: its gradients are zero almost everywhere."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(torch.round(x * 32) / 32)
+
+
+@pytest.mark.parametrize("suite", ["square", "rays", "transfer"])
+def test_attacks_without_gradients_tell_of_masked_ones(grey, suite, monkeypatch):
+    monkeypatch.setattr(suites, "_QUERIES", 200)
+    monkeypatch.setattr(suites, "_LABEL_QUERIES", 200)
+    found = {}
+    for model in (TwoClasses(), Staircase()):
+        surrogate = TwoClasses() if suite == "transfer" else None
+        found[type(model)] = evaluate(model, *grey, suite=suite, surrogate=surrogate)
+    plain, masked = found[TwoClasses], found[Staircase]
+    assert plain.warnings == ()
+    assert masked.pgd.percent == masked.clean.percent
+    assert masked.robust.percent < masked.pgd.percent - 10
+    (warning,) = masked.warnings
+    assert "may mask its gradients" in warning
+    assert masked.as_dict()["warnings"] == [warning]
+
+
 def test_resumes(grey):
     states = []
     settings = {"suite": "custom"}

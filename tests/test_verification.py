@@ -12,8 +12,17 @@ import pytest
 from scipy import stats
 
 from datacurate import verification
-from datacurate.data import DataSet, load
-from datacurate.errors import FileError, OutputExistsError, StateError, UsageError
+from datacurate.data import DataSet, ImageData, load
+from datacurate.errors import (
+    FileError,
+    OutputBusyError,
+    OutputError,
+    OutputExistsError,
+    StateError,
+    UsageError,
+)
+from datacurate.identity import identify
+from datacurate.outputs import only_writer
 from datacurate.recipes import VERIFY_RECIPES, VerifyRecipe, with_settings
 from datacurate.verification import (
     KEPT,
@@ -23,6 +32,7 @@ from datacurate.verification import (
     Verification,
     arms_of,
     as_record,
+    estimated_seconds,
     held_out_rows,
     judged_again,
     read_record,
@@ -35,6 +45,7 @@ from datacurate.verification.summary import summaries
 from datacurate.verification.table import as_markdown
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
+Images = np.ndarray[Any, np.dtype[np.uint8]]
 
 RECIPE: VerifyRecipe = with_settings(
     VERIFY_RECIPES["smoke"],
@@ -317,6 +328,65 @@ def test_a_sweep_trains_what_its_values_share_once(digits: DataSet, tmp_path: Pa
     assert names == {"sweep.json", "sweep.csv"} | {
         f"sweep.keep_{count}.{kind}" for count in (400, 800) for kind in ("json", "md")
     }
+
+
+def test_kept_trainings_serve_another_verification(digits: DataSet, tmp_path: Path) -> None:
+    given = of_kept(np.arange(0, 1437, 4))
+    recipe = replace(RECIPE, arms=("kept",), seeds=1)
+    trainings, trained = tmp_path / "trainings", list[int]()
+
+    def record(out: str, data: DataSet, changed: VerifyRecipe, folder: Path | None) -> Any:
+        trained.clear()
+        path = tmp_path / out
+
+        def watch(progress: Progress) -> None:
+            if progress.epoch is not None:
+                trained.append(progress.seed)
+
+        verify(changed, data, given, path, trainings=folder, on_progress=watch)
+        return timeless(json.loads(path.read_text()))
+
+    def left(changed: VerifyRecipe, data: DataSet = digits) -> float:
+        return estimated_seconds(changed, data, given, trainings=trainings)
+
+    assert left(recipe) > 0
+    record("first.json", digits, recipe, trainings)
+    assert trained == [0, 0, 0]
+    assert left(recipe) == 0
+    other_suite = replace(recipe, suite="fast", examples=20)
+    again = record("fast.json", digits, other_suite, trainings)
+    assert not trained
+    assert again == record("alone.json", digits, other_suite, None)
+    record("two.json", digits, replace(recipe, seeds=2), trainings)
+    assert trained == [1, 1, 1]
+    # The same rows of other images, and images that are tested but not trained on.
+    images = digits.train.images.copy()
+    images[1] ^= 1
+    other = replace(digits, train=of(images, digits.train))
+    assert left(recipe, other) > 0
+    tested = replace(digits, test=of(digits.test.images[::2], digits.test))
+    assert left(recipe, tested) > 0
+
+
+def of(images: Images, split: ImageData) -> ImageData:
+    """Return other images with as many of the labels, and an identity of their own."""
+    labels = split.labels[: len(images)]
+    identity = identify("other", "train", images, labels, split.identity.class_names)
+    return replace(split, images=images, labels=labels, identity=identity)
+
+
+def test_trainings_that_cannot_be_kept(digits: DataSet, tmp_path: Path) -> None:
+    given, out = of_kept(np.arange(0, 1437, 4)), tmp_path / "verify.json"
+    with pytest.raises(OutputError, match="cannot be made"):
+        verify(RECIPE, digits, given, out, trainings=tmp_path / "no" / "trainings")
+    folder = tmp_path / "trainings"
+    folder.mkdir()
+    with (
+        only_writer(folder / "members.lock", "it"),
+        pytest.raises(OutputBusyError, match="the trainings in"),
+    ):
+        verify(RECIPE, digits, given, out, trainings=folder)
+    assert not out.exists()
 
 
 def test_values_of_a_sweep_that_share_a_training_attack_it_with_their_own_noise(

@@ -8,13 +8,13 @@ convolutions, whose maps stay channels last.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from datacurate.attacks.budget import Predict
+from datacurate.attacks.budget import Differentiable, Pull
 from datacurate.attacks.fused import RELUS, SUMS, Affine, Classifier, Convolution
 from datacurate.attacks.reach import strides
 
@@ -63,27 +63,11 @@ class Layer(NamedTuple):
     pull: Callable[[Tensor, Gradients], None]
 
 
-class _Logits(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, layers: list[Layer]) -> Tensor:
-        values = {layers[0].sources[0]: x}
-        for layer in layers:
-            values[layer.node] = layer.forward(*(values[source] for source in layer.sources))
-        ctx.layers, ctx.values = layers, values
-        # What is kept for the way back must not be what is given away.
-        return values[layers[-1].node].clone()
-
-    @staticmethod
-    def backward(ctx: Any, *given: Tensor) -> tuple[Tensor, None]:
-        gradients = Gradients(ctx.values)
-        gradients.add(ctx.layers[-1].node, given[0], own=False)
-        for layer in reversed(ctx.layers):
-            layer.pull(gradients.take(layer.node), gradients)
-        return gradients.take(ctx.layers[0].sources[0]), None
-
-
-def differentiable(copied: fx.GraphModule, sample: Tensor) -> Predict | None:
+def differentiable(copied: fx.GraphModule, sample: Tensor) -> Differentiable | None:
     """Return a copy's logits with gradients made here, or nothing where autograd has to make them.
+
+    Without autograd, whose threads a copy of the process would not have, searches can go on in
+    such copies.
 
     Parameters
     ----------
@@ -96,23 +80,35 @@ def differentiable(copied: fx.GraphModule, sample: Tensor) -> Predict | None:
     if layers is None:
         return None
 
-    def logits(x: Tensor) -> Tensor:
-        out: Tensor = _Logits.apply(x, layers)
-        return out
+    def explicit(x: Tensor) -> tuple[Tensor, Pull]:
+        with torch.no_grad():
+            values = {layers[0].sources[0]: x.contiguous(memory_format=torch.channels_last)}
+            for layer in layers:
+                values[layer.node] = layer.forward(*(values[source] for source in layer.sources))
+        logits = values[layers[-1].node]
 
-    made = []
-    for predict in (copied, logits):
-        point = sample[:_SAMPLE].contiguous(memory_format=torch.channels_last).requires_grad_()
-        try:
-            with torch.enable_grad():
-                total = predict(point).square().sum()
-            made.append(torch.autograd.grad(total, point)[0])
-        # Sums of maps of two sizes, and whatever else the layers of a stranger's network may do.
-        except (RuntimeError, ValueError):
-            return None
-    expected, got = made
+        def pull(given: Tensor) -> Tensor:
+            gradients = Gradients(values)
+            gradients.add(layers[-1].node, given.to(logits.dtype), own=False)
+            with torch.no_grad():
+                for layer in reversed(layers):
+                    layer.pull(gradients.take(layer.node), gradients)
+            return gradients.take(layers[0].sources[0])
+
+        return logits.float(), pull
+
+    point = sample[:_SAMPLE].contiguous(memory_format=torch.channels_last).requires_grad_()
+    try:
+        logits, pull = explicit(point.detach())
+        got = pull(2 * logits)
+        with torch.enable_grad():
+            total = copied(point).square().sum()
+        (expected,) = torch.autograd.grad(total, point)
+    # Sums of maps of two sizes, and whatever else the layers of a stranger's network may do.
+    except (RuntimeError, ValueError):
+        return None
     same = float((got - expected).norm()) <= _SAME * float(expected.norm())
-    return logits if same else None
+    return explicit if same else None
 
 
 def _layers(copied: fx.GraphModule) -> list[Layer] | None:

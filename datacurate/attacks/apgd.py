@@ -17,32 +17,43 @@ from datacurate.attacks.budget import Hunt, rows_of
 from datacurate.attacks.noise import keyed_uniform
 from datacurate.fingerprints import U64
 
-Losses = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""``losses(logits, labels, targets)``: what each example raises, shape (N,)."""
+Losses = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""``losses(logits, labels, targets)``: what each example raises, (N,), and its gradient, (N, K)."""
 
 _MOMENTUM = 0.75  # weight of the new step; the rest repeats the last one
 _ENOUGH = 0.75  # share of steps that must raise the loss for the step size to stay
 _TINY = 1e-12
 
 
-def cross_entropies(logits: Tensor, y: Tensor, targets: Tensor) -> Tensor:
+def cross_entropies(logits: Tensor, y: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Return the cross-entropy of each example; the targets are not looked at."""
-    return functional.cross_entropy(logits, y, reduction="none")
+    loss = functional.cross_entropy(logits, y, reduction="none")
+    return loss, logits.softmax(dim=1) - _at(y, logits)
 
 
-def targeted_dlr(logits: Tensor, y: Tensor, targets: Tensor) -> Tensor:
+def targeted_dlr(logits: Tensor, y: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Return the targeted difference-of-logits ratio, equation 7: it does not depend on scale.
 
     Four classes or more.
     """
-    highest = logits.topk(4, dim=1).values
-    margin = logits.gather(1, targets[:, None])[:, 0] - logits.gather(1, y[:, None])[:, 0]
-    return margin / (highest[:, 0] - (highest[:, 2] + highest[:, 3]) / 2 + _TINY)
+    highest, classes = logits.topk(4, dim=1)
+    spread = highest[:, 0] - (highest[:, 2] + highest[:, 3]) / 2 + _TINY
+    margin, of_margin = margins(logits, y, targets)
+    first, third, fourth = (_at(classes[:, place], logits) for place in (0, 2, 3))
+    ratio = margin / spread
+    of_spread = first - (third + fourth) / 2
+    return ratio, (of_margin - ratio[:, None] * of_spread) / spread[:, None]
 
 
-def margins(logits: Tensor, y: Tensor, targets: Tensor) -> Tensor:
+def margins(logits: Tensor, y: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Return by how much the target's logit exceeds the label's."""
-    return logits.gather(1, targets[:, None])[:, 0] - logits.gather(1, y[:, None])[:, 0]
+    margin = logits.gather(1, targets[:, None])[:, 0] - logits.gather(1, y[:, None])[:, 0]
+    return margin, _at(targets, logits) - _at(y, logits)
+
+
+def _at(classes: Tensor, logits: Tensor) -> Tensor:
+    """Return 1 at each row's class and 0 elsewhere, in the shape of the logits."""
+    return torch.zeros_like(logits).scatter_(1, classes[:, None], 1)
 
 
 def checkpoints(steps: int) -> list[int]:
@@ -54,9 +65,19 @@ def checkpoints(steps: int) -> list[int]:
     return sorted({math.ceil(share * steps - 1e-9) for share in shares[1:] if share <= 1 + 1e-9})
 
 
-def random_start(hunt: Hunt, keys: U64, chance: int) -> Tensor:
-    """Return a point of the ball's surface for each example, within the pixels."""
-    noise = 2 * keyed_uniform(chance, keys, math.prod(hunt.x.shape[1:])) - 1
+def random_start(hunt: Hunt, keys: U64, *chances: int) -> Tensor:
+    """Return a point of the ball's surface for each row, within the pixels.
+
+    Parameters
+    ----------
+    hunt : Hunt
+    keys : ndarray of uint64
+        Of the examples.
+    *chances : int
+        A seed for each attempt.
+    """
+    size = math.prod(hunt.x.shape[1:])
+    noise = 2 * torch.cat([keyed_uniform(chance, keys, size) for chance in chances]) - 1
     noise /= noise.abs().amax(dim=1, keepdim=True)
     start = hunt.x + hunt.radius * noise.view(hunt.x.shape).to(hunt.x.device)
     return torch.clamp(start, hunt.lower, hunt.upper)
@@ -150,16 +171,16 @@ def _look(
     with_gradient: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return losses and gradients at a point, and which examples are not broken by it."""
-    point = point.detach().requires_grad_(with_gradient)
-    with torch.set_grad_enabled(with_gradient):
+    if with_gradient:
+        logits, pull = hunt.victim.differentiable(point)
+        loss, of_logits = losses(logits, y, targets)
+        gradient = pull(of_logits)
+    else:
         logits = hunt.victim.quick(point)
-        loss = losses(logits, y, targets)
-        total = loss.sum()
-    gradient = torch.autograd.grad(total, point)[0] if with_gradient else point
+        loss, gradient = losses(logits, y, targets)[0], point
     hunt.spend(rows, forwards=1, gradients=int(with_gradient))
-    point = point.detach()
-    hit = hunt.claim(rows, point, logits.detach().argmax(dim=1) != y)
-    return loss.detach(), gradient.detach(), ~hit
+    hit = hunt.claim(rows, point, logits.argmax(dim=1) != y)
+    return loss, gradient, ~hit
 
 
 def _kept(state: list[Tensor], keep: Tensor) -> list[Tensor]:

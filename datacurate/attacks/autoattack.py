@@ -41,6 +41,7 @@ from datacurate.fingerprints import U64, columns_sha256, configuration_hash
 
 _ALARM = 0.002  # an attack without gradients that finds more than this alone speaks of masking
 _SEARCH_VERSION = 2  # of our searches: another number where their results change
+_ROWS = 48  # a thread: kernels are fast from about so many on
 _PROBABILITY = 1e-5  # rounding within which outputs look like probabilities
 
 
@@ -71,7 +72,8 @@ def autoattack(
     An example's result depends on the seed and its key. It does not depend on the other examples,
     but for rounding: kernels may add in another order for another batch size. All of them share
     Square's sequence of squares. An example leaves the batch when it breaks; every other one is
-    given each attack's whole budget, and the outcome counts it.
+    given each attack's whole budget, and the outcome counts it. Where few examples are left,
+    several targets of a targeted attack are searched for at a time.
 
     Parameters
     ----------
@@ -91,7 +93,7 @@ def autoattack(
     state : AttackState, optional
         Where an earlier call with the same model, data and settings stopped.
     save : callable, optional
-        Given the state after each attack, or each target of a targeted one.
+        Given the state after each attack, or after some targets of a targeted one.
     progress : callable, optional
         ``progress(attack, examples_done, examples)`` after each batch.
     implementation : str
@@ -146,9 +148,13 @@ def autoattack(
         victims = [_victim(network, sample, dtype, implementation) for network in networks]
         # Kernels of an accelerator fill it, and a stranger's module may not be for two threads.
         whole = device.type != "cpu" or any(victim.copied is None for victim in victims)
-        for number, step in enumerate(todo.passes[done:], start=done + 1):
-            attack = todo.attacks.index(step.attack)
+        while done < len(todo.passes):
+            attack = todo.attacks.index(todo.passes[done].attack)
             survivors = np.flatnonzero(broken_by == SURVIVED)
+            room = batch_size if whole else min(batch_size, _ROWS * torch.get_num_threads())
+            if implementation == "package":
+                room = 0
+            passes = todo.together(done, room // max(1, len(survivors)))
             began = time.perf_counter()
             for end, rows in _batches(survivors, batch_size):
                 cut = [rows] if whole else parts(rows)
@@ -159,13 +165,14 @@ def autoattack(
                         x[part].to(device).float().contiguous(),
                         y[part].to(device),
                         radius,
+                        attempts=len(passes),
                     )
                     for part in cut
                 ]
                 searches = [
                     partial(
                         search,
-                        step,
+                        passes,
                         hunt,
                         keys=keys[part],
                         seed=seed,
@@ -174,21 +181,27 @@ def autoattack(
                     )
                     for part, hunt in zip(cut, hunts, strict=True)
                 ]
-                claims = at_once(searches, hunts, gradients=step.attack not in GRADIENT_FREE)
-                for part, hunt, claimed in zip(cut, hunts, claims, strict=True):
-                    require_within(step.attack, hunt.candidates[claimed], hunt.x[claimed], radius)
-                    hits = _confirmed(predict, hunt.candidates, claimed, hunt.y)
-                    spent[attack, part] += np.stack([hunt.steps, hunt.forwards, hunt.gradients], 1)
-                    unconfirmed += hunt.unconfirmed + int(claimed.sum()) - int(hits.sum())
+                name = todo.attacks[attack]
+                autograd = name not in GRADIENT_FREE and any(v.explicit is None for v in victims)
+                claims = at_once(searches, hunts, autograd=autograd)
+                for part, hunt, claim in zip(cut, hunts, claims, strict=True):
+                    found, claimed = hunt.of_examples(), claim[: len(part)]
+                    require_within(name, found.candidates[claimed], found.x[claimed], radius)
+                    hits = _confirmed(predict, found.candidates, claimed, found.y)
+                    spent[attack, part] += np.stack(
+                        [found.steps, found.forwards, found.gradients], 1
+                    )
+                    unconfirmed += found.unconfirmed + int(claimed.sum()) - int(hits.sum())
                     broken_by[part[hits.cpu().numpy()]] = attack
                 if progress is not None:
-                    progress(step.attack, end, len(survivors))
+                    progress(name, end, len(survivors))
             seconds[attack] += time.perf_counter() - began
+            done += len(passes)
             if save is not None:
                 save(
                     AttackState(
                         fingerprint=fingerprint,
-                        passes=number,
+                        passes=done,
                         broken_by=broken_by.tolist(),
                         seconds=list(seconds),
                         unconfirmed=unconfirmed,
@@ -270,8 +283,8 @@ def _victim(
     copied = fused(network, sample, torch.float32)
     steady = quick(network, copied, torch.float32)
     searched = copied if dtype == torch.float32 else fused(network, sample, dtype)
-    gradients = None if searched is None else differentiable(searched, sample)
-    return Victim(exact, quick(network, searched, dtype, gradients), steady, copied)
+    explicit = None if searched is None else differentiable(searched, sample)
+    return Victim(exact, quick(network, searched, dtype), steady, copied, explicit)
 
 
 def _title(implementation: Implementation, dtype: torch.dtype) -> str:

@@ -14,7 +14,13 @@ from torch import Tensor, fx
 Predict = Callable[[Tensor], Tensor]
 """Pixels (N, C, H, W) in [0, 1] to float32 logits (N, K)."""
 
-_FOUND = ("candidates", "broken", "steps", "forwards", "gradients", "unconfirmed")
+Pull = Callable[[Tensor], Tensor]
+"""The gradient to logits (N, K) to the gradient to pixels (N, C, H, W)."""
+
+Differentiable = Callable[[Tensor], tuple[Tensor, Pull]]
+"""Pixels to float32 logits, and the way back from there."""
+
+_RESULTS = ("candidates", "found", "broken", "steps", "forwards", "gradients", "unconfirmed")
 
 Counts = npt.NDArray[np.int32]
 
@@ -28,34 +34,58 @@ class Victim:
     exact : callable
         The model itself in float32: what decides whether an example is broken.
     quick : callable
-        The same function, differentiable and computed as cheaply as the device can, with errors
-        of its arithmetic; for directions.
+        The same function, computed as cheaply as the device can, with errors of its arithmetic;
+        for directions.
     steady : callable
         The same function to float32 rounding, without gradients; for comparisons.
     copied : GraphModule, optional
         The folded copy that `steady` is, where there is one.
+    explicit : callable, optional
+        `quick` with gradients that need no autograd, where there is such a way.
     """
 
     exact: Predict
     quick: Predict
     steady: Predict
     copied: fx.GraphModule | None = None
+    explicit: Differentiable | None = None
+
+    def differentiable(self, x: Tensor) -> tuple[Tensor, Pull]:
+        """Return the logits of `quick` and the way back to the pixels, contiguous like them."""
+        if self.explicit is not None:
+            logits, pull = self.explicit(x)
+            return logits, lambda gradient: pull(gradient).contiguous()
+        point = x.detach().requires_grad_()
+        with torch.enable_grad():
+            logits = self.quick(point)
+        return logits.detach(), lambda gradient: torch.autograd.grad(logits, point, gradient)[0]
 
 
 @dataclass
 class Hunt:
     """The examples of one batch under one search: who is broken, by what, after how much work.
 
+    With several attempts, such as one for each target class, every example comes as many times:
+    N rows are the attempts one after another, each on all examples. An example that one of them
+    breaks leaves all of them.
+
     Attributes
     ----------
     victim : Victim
     x : Tensor of float32, shape (N, C, H, W)
+        Given once for each example.
     y : Tensor of int64, shape (N,)
+        Likewise.
+    radius : float
+    attempts : int
     lower, upper : Tensor of float32, shape (N, C, H, W)
         The ends of each pixel's interval: the ball, cut to [0, 1].
     candidates : Tensor of float32, shape (N, C, H, W)
-        The adversarial example of those that are broken, the image itself for the others.
+        The adversarial example where one was found, the image itself elsewhere.
+    found : Tensor of bool, shape (N,)
+        Where one was found.
     broken : Tensor of bool, shape (N,)
+        The same for each example, whichever attempt it was.
     steps, forwards, gradients : ndarray of int32, shape (N,)
         Iterations or queries, and passes through the model, spent on each example. Checks of a
         claim are not counted.
@@ -71,9 +101,11 @@ class Hunt:
     x: Tensor
     y: Tensor
     radius: float
+    attempts: int = 1
     lower: Tensor = field(init=False)
     upper: Tensor = field(init=False)
     candidates: Tensor = field(init=False)
+    found: Tensor = field(init=False)
     broken: Tensor = field(init=False)
     steps: Counts = field(init=False)
     forwards: Counts = field(init=False)
@@ -83,14 +115,23 @@ class Hunt:
     abandoned: bool = False
 
     def __post_init__(self) -> None:
+        self.x, self.y = self.x.repeat(self.attempts, 1, 1, 1), self.y.repeat(self.attempts)
         self.lower = (self.x - self.radius).clamp_(0, 1)
         self.upper = (self.x + self.radius).clamp_(0, 1)
         self.candidates = self.x.clone()
-        self.broken = torch.zeros(len(self.x), dtype=torch.bool, device=self.x.device)
+        self.found = torch.zeros(len(self.x), dtype=torch.bool, device=self.x.device)
+        self.broken = self.found.clone()
         self.steps, self.forwards, self.gradients = np.zeros((3, len(self.x)), dtype=np.int32)
 
-    def spend(self, rows: Tensor, *, steps: int = 0, forwards: int = 0, gradients: int = 0) -> None:
-        """Note work on some examples, by their rows."""
+    def spend(
+        self,
+        rows: Tensor,
+        *,
+        steps: int | Counts = 0,
+        forwards: int | Counts = 0,
+        gradients: int | Counts = 0,
+    ) -> None:
+        """Note work on some examples, by their distinct rows: as much on each, or so much."""
         if self.abandoned:
             raise RuntimeError("the search was given up")
         where = rows.cpu().numpy()
@@ -99,7 +140,7 @@ class Hunt:
             (self.forwards, forwards),
             (self.gradients, gradients),
         ):
-            if more:
+            if np.any(more):
                 counts[where] += more
 
     def claim(self, rows: Tensor, adversarial: Tensor, wrong: Tensor) -> Tensor:
@@ -116,30 +157,50 @@ class Hunt:
         Returns
         -------
         Tensor of bool, shape (M,)
-            Those that are; the others may go on.
+            Whose examples are broken now; the others may go on.
         """
-        confirmed = torch.zeros_like(wrong)
         claimed = wrong.nonzero()[:, 0]
         if len(claimed) and not self.relentless:
             images = adversarial[claimed]
             hits = self.victim.exact(images).argmax(dim=1) != self.y[rows[claimed]]
-            confirmed[claimed] = hits
-            self.candidates[rows[claimed[hits]]] = images[hits]
-            self.broken[rows[claimed[hits]]] = True
+            hit = rows[claimed[hits]]
+            self.candidates[hit] = images[hits]
+            self.found[hit] = True
+            self.broken.view(self.attempts, -1)[:, hit % (len(self.x) // self.attempts)] = True
             self.unconfirmed += len(hits) - int(hits.sum())
-        return confirmed
+        return self.broken[rows]
 
-    def found(self) -> dict[str, Any]:
+    def of_examples(self) -> Hunt:
+        """Return the hunt with its attempts taken together, each example once.
+
+        Of several adversarial examples that were found in the same step, it is the first
+        attempt's; work is that of all attempts.
+        """
+        if self.attempts == 1:
+            return self
+        count = len(self.x) // self.attempts
+        whole = Hunt(self.victim, self.x[:count], self.y[:count], self.radius)
+        first = self.found.view(self.attempts, count).int().argmax(dim=0)
+        rows = first * count + torch.arange(count, device=first.device)
+        whole.candidates, whole.found = self.candidates[rows], self.found[rows]
+        whole.broken, whole.unconfirmed = self.broken[:count], self.unconfirmed
+        whole.steps, whole.forwards, whole.gradients = (
+            counts.reshape(self.attempts, count).sum(axis=0, dtype=np.int32)
+            for counts in (self.steps, self.forwards, self.gradients)
+        )
+        return whole
+
+    def results(self) -> dict[str, Any]:
         """Return all that a search fills in, in arrays: what another process can be told."""
         return {
             name: value.numpy() if isinstance(value, Tensor) else value
             for name, value in vars(self).items()
-            if name in _FOUND
+            if name in _RESULTS
         }
 
-    def take(self, found: dict[str, Any]) -> None:
-        """Fill in what `found` returned."""
-        for name, value in found.items():
+    def take(self, results: dict[str, Any]) -> None:
+        """Fill in what `results` returned."""
+        for name, value in results.items():
             tensor = isinstance(getattr(self, name), Tensor)
             setattr(self, name, torch.from_numpy(value) if tensor else value)
 

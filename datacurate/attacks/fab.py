@@ -37,12 +37,9 @@ def fab(hunt: Hunt, targets: Tensor, *, steps: int) -> None:
     for _ in range(steps):
         if not len(rows):
             return
-        point = point.detach().requires_grad_()
-        with torch.enable_grad():
-            ahead = margins(hunt.victim.quick(point), y, targets)
-            total = ahead.sum()
-        (gradient,) = torch.autograd.grad(total, point)
-        point, ahead = point.detach(), ahead.detach()
+        logits, pull = hunt.victim.differentiable(point)
+        ahead, of_logits = margins(logits, y, targets)
+        gradient = pull(of_logits)
         here = to_boundary(point, ahead, gradient)
         # The same plane as seen from the image.
         there = to_boundary(

@@ -139,12 +139,7 @@ def fused(model: nn.Module, sample: Tensor, dtype: torch.dtype) -> fx.GraphModul
     return copied
 
 
-def quick(
-    model: nn.Module,
-    copied: fx.GraphModule | None,
-    dtype: torch.dtype,
-    differentiable: Predict | None = None,
-) -> Predict:
+def quick(model: nn.Module, copied: fx.GraphModule | None, dtype: torch.dtype) -> Predict:
     """Return the cheapest logits of a network in a type: a copy's, or its own.
 
     Parameters
@@ -152,16 +147,11 @@ def quick(
     model : Module
     copied : GraphModule, optional
     dtype : dtype
-    differentiable : callable, optional
-        The copy with gradients to its pixels that cost less than autograd's.
     """
 
     def predict(x: Tensor) -> Tensor:
         if copied is not None:
-            x = x.contiguous(memory_format=torch.channels_last)
-            with_gradient = x.requires_grad and torch.is_grad_enabled()
-            way = differentiable if with_gradient and differentiable is not None else copied
-            logits: Tensor = way(x)
+            logits: Tensor = copied(x.contiguous(memory_format=torch.channels_last))
             return logits.float()
         with torch.autocast(x.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
             logits = model(x)

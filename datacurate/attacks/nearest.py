@@ -48,7 +48,7 @@ def nearest(hunt: Hunt, keys: U64, chance: int) -> None:
         start = random_start(hunt, keys, seed64("probe", chance, place))
         end = apgd(hunt, loss, start, order[:, place], steps=_PROBE_STEPS)
         ends.append(end)
-        reached.append(margins(hunt.victim.quick(end), hunt.y, order[:, place]))
+        reached.append(margins(hunt.victim.quick(end), hunt.y, order[:, place])[0])
         hunt.spend((~hunt.broken).nonzero()[:, 0], forwards=1)
     ranked = torch.stack(reached, dim=1).argsort(dim=1, descending=True)
     points = torch.stack(ends, dim=1)

@@ -38,20 +38,20 @@ def parts(rows: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
     return np.array_split(rows, count)
 
 
-def at_once(searches: Sequence[Search], hunts: Sequence[Hunt], *, gradients: bool) -> list[Tensor]:
+def at_once(searches: Sequence[Search], hunts: Sequence[Hunt], *, autograd: bool) -> list[Tensor]:
     """Run a search for each of several hunts at a time, each on its share of the threads.
 
-    Searches without gradients are so many short kernels that Python between them keeps a second
-    thread waiting; on Linux these go on in processes, which begin as copies of this one. Autograd
-    may not be copied once it has threads.
+    Searches are so many short kernels that Python between them, and the memory that threads
+    share, keep a second thread waiting; on Linux they go on in processes, which begin as copies of
+    this one. Autograd may not be copied once it has threads: what needs it goes on in threads.
 
     Parameters
     ----------
     searches : sequence of callable
     hunts : sequence of Hunt
         Their victims can be asked by several threads at a time.
-    gradients : bool
-        Whether the searches need them.
+    autograd : bool
+        Whether the searches need it.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def at_once(searches: Sequence[Search], hunts: Sequence[Hunt], *, gradients: boo
     threads = torch.get_num_threads()
     each = max(1, threads // len(searches))
     try:
-        if gradients or sys.platform != "linux":
+        if autograd or sys.platform != "linux":
             return _in_threads(searches, hunts, each)
         return _in_processes(searches, hunts)
     finally:
@@ -112,8 +112,8 @@ def _in_processes(searches: Sequence[Search], hunts: Sequence[Hunt]) -> list[Ten
                 ) from None
             if isinstance(said, BaseException):
                 raise said
-            claimed, found = said
-            hunt.take(found)
+            claimed, results = said
+            hunt.take(results)
             claims.append(torch.from_numpy(claimed))
     return claims
 
@@ -141,7 +141,7 @@ def _work(search: Search, hunt: Hunt, line: Connection) -> None:
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     try:
         claimed = search()
-        line.send((claimed.numpy(), hunt.found()))
+        line.send((claimed.numpy(), hunt.results()))
     except Exception as error:
         line.send(error)
 

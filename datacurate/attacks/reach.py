@@ -1,4 +1,4 @@
-"""Which pixels of a network's maps depend on which, layer by layer.
+"""Which pixels of a network's maps depend on which, layer by layer and axis by axis.
 
 A rectangle of pixels changes a rectangle of the next map: the outputs whose kernels see one of
 its pixels. To compute them takes another rectangle, of all that these kernels see.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx, nn
@@ -23,18 +23,8 @@ Pair = tuple[int, int]
 _POINTWISE = (Affine, nn.ReLU, nn.Identity, nn.Dropout)
 
 
-class Rectangle(NamedTuple):
-    """Rows and columns of a map, ends excluded."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
-
-    @property
-    def area(self) -> int:
-        """The count of pixels; 0 where there are none."""
-        return max(self.bottom - self.top, 0) * max(self.right - self.left, 0)
+Interval = tuple[Tensor, Tensor]
+"""First pixels along an axis, and those after the last; int64."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +39,9 @@ class Step:
     whole : callable
         Computes whole maps.
     kind : str
-        ``"local"`` for layers with a kernel, ``"pointwise"``, ``"sum"`` of two maps, ``"thin"``
-        for every so many pixels; ``"gather"`` from maps to vectors, ``"vector"`` from these on.
+        ``"local"`` for layers with a kernel, and for a slice of every so many pixels, which is one
+        of one pixel; ``"pointwise"``, ``"sum"`` of two maps; ``"gather"`` from maps to vectors,
+        ``"vector"`` from these on.
     kernel, stride, padding : tuple of int
         In pixels of the source, rows and columns; `kernel` with its dilation.
     part : callable, optional
@@ -61,35 +52,36 @@ class Step:
     node: fx.Node
     sources: tuple[fx.Node, ...]
     whole: Callable[..., Tensor]
-    kind: Literal["local", "pointwise", "sum", "thin", "gather", "vector"]
+    kind: Literal["local", "pointwise", "sum", "gather", "vector"]
     kernel: Pair = (1, 1)
     stride: Pair = (1, 1)
     padding: Pair = (0, 0)
     part: Callable[[Tensor], Tensor] | None = None
 
-
-def reached(changed: Rectangle, step: Step, size: Rectangle) -> Rectangle:
-    """Return the outputs whose kernels see a rectangle of the source."""
-
-    def along(start: int, stop: int, axis: int, end: int) -> tuple[int, int]:
-        stride, padding = step.stride[axis], step.padding[axis]
-        first = -((step.kernel[axis] - 1 - padding - start) // stride)
-        return max(first, 0), min((stop - 1 + padding) // stride + 1, end)
-
-    top, bottom = along(changed.top, changed.bottom, 0, size.bottom)
-    return Rectangle(top, bottom, *along(changed.left, changed.right, 1, size.right))
+    def fits(self, source: Pair, size: Pair) -> bool:
+        """Return whether all kernels end within the source's padded map, given both sizes."""
+        return all(
+            needed(torch.zeros(1, dtype=torch.int64), size[axis], self, axis)[1]
+            <= source[axis] + 2 * self.padding[axis]
+            for axis in (0, 1)
+        )
 
 
-def needed(place: Rectangle, step: Step, source: Rectangle) -> Rectangle:
-    """Return what the kernels of a rectangle of outputs see of the source and its padding."""
+def reached(changed: Interval, step: Step, axis: int, end: int) -> Interval:
+    """Return the outputs, of so many, whose kernels see an interval of the source along an axis."""
+    starts, stops = changed
+    stride, padding = step.stride[axis], step.padding[axis]
+    first = -((step.kernel[axis] - 1 - padding - starts) // stride)
+    return first.clamp(min=0), ((stops - 1 + padding) // stride + 1).clamp(max=end)
 
-    def along(start: int, stop: int, axis: int, end: int) -> tuple[int, int]:
-        stride, padding = step.stride[axis], step.padding[axis]
-        last = (stop - 1) * stride - padding + step.kernel[axis]
-        return start * stride - padding, min(last, end + padding)
 
-    top, bottom = along(place.top, place.bottom, 0, source.bottom)
-    return Rectangle(top, bottom, *along(place.left, place.right, 1, source.right))
+def needed(starts: Tensor, size: int, step: Step, axis: int) -> tuple[Tensor, int]:
+    """Return where begins, and how long is, what the kernels of `size` outputs see of the source.
+
+    What they see of its padding lies below 0 or beyond its end.
+    """
+    stride = step.stride[axis]
+    return starts * stride - step.padding[axis], (size - 1) * stride + step.kernel[axis]
 
 
 def steps_of(graph: fx.GraphModule) -> list[Step] | None:
@@ -130,7 +122,8 @@ def _step(graph: fx.GraphModule, node: fx.Node) -> Step | None:
     if node.op == "call_function" and node.target in RELUS and not rest:
         return Step(node, (source,), torch.relu, "pointwise")
     if (stride := strides(node)) is not None:
-        return Step(node, (source,), _thinner(stride), "thin", stride=stride)
+        thinner = _thinner(stride)
+        return Step(node, (source,), thinner, "local", stride=stride, part=thinner)
     if node.op == "call_method" and node.target == "mean" and not rest:
         is_pooling = node.kwargs == {"dim": (2, 3)}
         return Step(node, (source,), _pooled, "gather") if is_pooling else None

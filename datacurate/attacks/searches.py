@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor
 
 from datacurate.attacks.apgd import apgd, cross_entropies, random_start, targeted_dlr
@@ -24,7 +26,7 @@ Implementation = Literal["own", "package"]
 
 
 def search(
-    step: Pass,
+    passes: Sequence[Pass],
     hunt: Hunt,
     *,
     keys: U64,
@@ -32,12 +34,13 @@ def search(
     implementation: Implementation = "own",
     surrogate: Victim | None = None,
 ) -> Tensor:
-    """Look for adversarial examples of correctly classified ones with one attack and one target.
+    """Look for adversarial examples of correctly classified ones with one attack.
 
     Parameters
     ----------
-    step : Pass
-        Which attack, and which target.
+    passes : sequence of Pass
+        Which attack, and which targets: as many as the hunt has attempts, and more than one of
+        our own targeted attacks alone.
     hunt : Hunt
         The examples; its candidates and counts are filled in.
     keys : ndarray of uint64, shape (N,)
@@ -51,7 +54,7 @@ def search(
     Returns
     -------
     Tensor of bool, shape (N,)
-        Where a candidate is held to be adversarial.
+        Which rows' examples are held to be broken.
 
     Raises
     ------
@@ -60,7 +63,8 @@ def search(
     """
     if implementation not in get_args(Implementation):
         raise UnknownNameError("implementation", implementation, get_args(Implementation))
-    chance = seed64("autoattack", seed, step.attack, step.target)
+    step, chances = passes[0], [seed64("autoattack", seed, p.attack, p.target) for p in passes]
+    chance = chances[0]
     if implementation == "package":
         return package_search(hunt, step, keys=keys, chance=chance)
     if step.attack == "square":
@@ -80,11 +84,13 @@ def search(
         start = random_start(hunt, keys, chance)
         apgd(hunt, cross_entropies, start, hunt.y, steps=step.steps)
     else:
-        targets = hunt.victim.steady(hunt.x).argsort(dim=1)[:, -1 - step.target]
+        count = len(hunt.x) // hunt.attempts
+        order = hunt.victim.steady(hunt.x[:count]).argsort(dim=1)
+        targets = torch.cat([order[:, -1 - each.target] for each in passes])
         hunt.spend(rows_of(hunt), forwards=1)
         if step.attack == "fab-t":
             fab(hunt, targets, steps=step.steps)
         else:
-            start = random_start(hunt, keys, chance)
+            start = random_start(hunt, keys, *chances)
             apgd(hunt, targeted_dlr, start, targets, steps=step.steps)
     return hunt.broken

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from datacurate.attacks.apgd import cross_entropies
 from datacurate.attacks.budget import Hunt, rows_of
 
 STEP = 2 / 255
@@ -36,20 +36,20 @@ def signed_steps(hunt: Hunt, *, steps: int) -> Tensor:
     lower, upper = hunt.lower[rows], hunt.upper[rows]
     for taken in range(steps + 1):
         last = taken == steps
-        point = point.detach().requires_grad_(not last)
-        with torch.set_grad_enabled(not last):
+        if last:
             logits = hunt.victim.quick(point)
-            loss = functional.cross_entropy(logits, y, reduction="sum")
+        else:
+            logits, pull = hunt.victim.differentiable(point)
         hunt.spend(rows, steps=int(taken > 0), forwards=1, gradients=int(not last))
-        hit = hunt.claim(rows, point.detach(), logits.detach().argmax(dim=1) != y)
+        hit = hunt.claim(rows, point, logits.argmax(dim=1) != y)
         if not last:
-            (gradient,) = torch.autograd.grad(loss, point)
-            moved = torch.clamp(point.detach() + STEP * gradient.sign(), lower, upper)
-            point = torch.where(hit[:, None, None, None], point.detach(), moved)
-        result[rows] = point.detach()
+            gradient = pull(cross_entropies(logits, y, y)[1])
+            moved = torch.clamp(point + STEP * gradient.sign(), lower, upper)
+            point = torch.where(hit[:, None, None, None], point, moved)
+        result[rows] = point
         if hit.any():
             left = ~hit
-            rows, y, point = rows[left], y[left], point.detach()[left]
+            rows, y, point = rows[left], y[left], point[left]
             lower, upper = lower[left], upper[left]
         if not len(rows):
             break

@@ -7,6 +7,7 @@ of S1, appendix B.3.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +22,9 @@ AUTOATTACK = ("standard", "custom")
 
 GRADIENT_FREE = ("square", "rays")
 """The attacks that ask a model for nothing but its answers."""
+
+WITHOUT_GRADIENTS = (*GRADIENT_FREE, "transfer")
+"""The suites that ask the attacked model for no gradients."""
 
 _SUITES: dict[str, tuple[str, ...]] = {
     "standard": ("apgd-ce", "apgd-t", "fab-t", "square"),
@@ -85,6 +89,21 @@ class Plan:
     attacks: tuple[str, ...]
     passes: tuple[Pass, ...]
     label: str
+
+    def together(self, done: int, most: int) -> tuple[Pass, ...]:
+        """Return the passes after the first so many that may go on at a time.
+
+        They differ in their target alone; what is left of the attack is cut evenly.
+
+        Parameters
+        ----------
+        done : int
+        most : int
+            Passes; one at the least.
+        """
+        left = [step for step in self.passes[done:] if step.attack == self.passes[done].attack]
+        rounds = math.ceil(len(left) / max(1, most))
+        return tuple(left[: math.ceil(len(left) / rounds)])
 
 
 def is_upper_bound(suite: str) -> bool:

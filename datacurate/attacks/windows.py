@@ -1,32 +1,93 @@
 """Logits of images that differ from kept ones in a window, from what the window reaches.
 
 A small square changes a small rectangle of the first feature maps and a larger one of the later.
-The maps of the kept images are kept, and an attempt computes those rectangles alone, each with
-the margin that its kernels reach beyond it. Where a rectangle is most of a map, the whole map
-costs no more; maps of which even a small window reaches most are not kept at all. Accepted
-rectangles are pasted as they were computed, so that however many are accepted, every map is one
-rounding away from that of a whole pass.
+The maps of the kept images are kept, and a try computes those rectangles alone, each from a cut of
+the map before it: the kept map with the rectangle that has changed put into it. Windows of one
+size lie anywhere, so their rectangles are given one size too, the largest that any place needs;
+many tries, of different images at different places, then share every kernel. Where a rectangle is
+most of a map, the whole map costs no more; maps of which even a small window reaches most are not
+kept at all. Accepted rectangles are pasted as they were computed, so that however many are
+accepted, every map is one rounding away from that of a whole pass.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, fx
 
-from datacurate.attacks.reach import Pair, Rectangle, Step, needed, reached, steps_of
+from datacurate.attacks.reach import Interval, Pair, Step, needed, reached, steps_of
 
 _MOST = 0.7  # of a map: beyond that the whole map is computed
-_SMALL = 3  # side of a window in the middle that tells which maps are always whole
+_SMALL = 3  # side of a window that tells which maps are always whole
 _MOST_BYTES = 4 * 2**30  # of kept maps
 
 
-class Patch(NamedTuple):
-    """What replaces a rectangle of some kept maps, of shape (M, C, height, width)."""
+class Span(NamedTuple):
+    """Pixels along one axis of a map, for every place that a window may have along it.
 
-    place: Rectangle
-    values: Tensor
+    Attributes
+    ----------
+    starts : Tensor of int64, shape (P,)
+    size : int
+    """
+
+    starts: Tensor
+    size: int
+
+    def pixels(self) -> Tensor:
+        """Return every pixel's position, shape (P, size)."""
+        return self.starts[:, None] + torch.arange(self.size)
+
+
+class Region(NamedTuple):
+    """A rectangle of a map for every place of a window."""
+
+    rows: Span
+    columns: Span
+    whole: bool
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where to find a rectangle of a kept map, and where in it the changed pixels go.
+
+    Attributes
+    ----------
+    size : tuple of int
+        Rows and columns of the rectangle.
+    rows, columns : Tensor of int64, shape (P, size)
+        What each place of a window adds to the position of a pixel among all kept.
+    into_rows, into_columns : Tensor of int64, shape (P, size of the change)
+        The same among the pixels of the rectangle; far below zero outside it.
+    inside : bool
+        Whether nothing is outside.
+    """
+
+    size: Pair
+    rows: Tensor
+    columns: Tensor
+    into_rows: Tensor
+    into_columns: Tensor
+    inside: bool
+
+
+@dataclass(frozen=True)
+class Layout:
+    """All that follows from the side of a window.
+
+    Attributes
+    ----------
+    regions : dict of Node to Region
+        What changes of each map.
+    cuts : dict of Node to list
+        What each step takes of its sources: a cut, or nothing where it takes the change itself.
+    """
+
+    regions: dict[fx.Node, Region]
+    cuts: dict[fx.Node, list[Cut | None]]
 
 
 def windowed(graph: fx.GraphModule | None, images: Tensor) -> WindowTrials | None:
@@ -56,45 +117,28 @@ class Maps:
 
     def __init__(self, maps: Tensor, border: Pair) -> None:
         count, channels, height, width = maps.shape
-        self._up, self._aside = border
-        self.whole = Rectangle(0, height, 0, width)
-        self._stored = maps.new_zeros(
-            count, height + 2 * self._up, width + 2 * self._aside, channels
+        self.border = border
+        self.width = width + 2 * border[1]
+        self.stored = maps.new_zeros(count, height + 2 * border[0], self.width, channels)
+        self.stored[:, border[0] : border[0] + height, border[1] : border[1] + width] = (
+            maps.permute(0, 2, 3, 1)
         )
-        self._view(self.whole).copy_(maps.permute(0, 2, 3, 1))
 
-    @property
-    def bytes(self) -> int:
-        """What they take."""
-        return self._stored.nbytes
+    def offsets(self, rows: Span, columns: Span) -> tuple[Tensor, Tensor]:
+        """Return what rows and columns of the map add to a pixel's position in an image."""
+        return (
+            (rows.pixels() + self.border[0]) * self.width,
+            columns.pixels() + self.border[1],
+        )
 
-    def _view(self, place: Rectangle) -> Tensor:
-        rows = slice(place.top + self._up, place.bottom + self._up)
-        return self._stored[:, rows, place.left + self._aside : place.right + self._aside]
-
-    def read(self, rows: Tensor | None, place: Rectangle, patch: Patch | None) -> Tensor:
-        """Return a rectangle of the maps of some images, or of all, with a patch in it."""
-        if patch is not None and patch.place == place:
-            return patch.values
-        stored = self._view(place)
-        if rows is not None:
-            stored = stored.index_select(0, rows)
-        elif patch is not None:
-            stored = stored.clone(memory_format=torch.contiguous_format)
-        maps = stored.permute(0, 3, 1, 2)
-        if patch is not None:
-            # Strides may leave the last pixels of a map unseen, and with them a part of the patch.
-            both = _common(place, patch.place)
-            _cut(maps, place, both).copy_(_cut(patch.values, patch.place, both))
-        return maps
-
-    def paste(self, rows: Tensor, patch: Patch) -> None:
-        """Replace a rectangle of the maps of some images."""
-        self._view(patch.place)[rows] = patch.values.permute(0, 2, 3, 1)
+    def positions(self, images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """Return the positions of pixels of some images among all, from their offsets."""
+        first = images * (self.stored.shape[1] * self.width)
+        return ((first[:, None] + rows)[:, :, None] + columns[:, None, :]).flatten()
 
     def keep(self, rows: Tensor) -> None:
         """Drop the maps of all images but these."""
-        self._stored = self._stored[rows]
+        self.stored = self.stored[rows]
 
 
 class WindowTrials:
@@ -108,19 +152,19 @@ class WindowTrials:
 
     def __init__(self, steps: list[Step]) -> None:
         self._steps = steps
+        self._entry = steps[0].sources[0]
         self._borders: dict[fx.Node, Pair] = {}
         for step in steps:
-            if step.kind in ("pointwise", "thin", "vector"):
+            if step.kind in ("pointwise", "vector"):
                 continue
             for source in step.sources:
                 up, aside = self._borders.get(source, (0, 0))
-                border = max(up, step.padding[0]), max(aside, step.padding[1])
-                self._borders[source] = border
+                self._borders[source] = max(up, step.padding[0]), max(aside, step.padding[1])
 
     @property
     def bytes(self) -> int:
         """What the kept maps take."""
-        return sum(maps.bytes for maps in self._kept.values())
+        return sum(maps.stored.nbytes for maps in self._kept.values())
 
     @property
     def alike(self) -> bool:
@@ -129,138 +173,189 @@ class WindowTrials:
         return all(len({self._sizes[source] for source in step.sources}) == 1 for step in sums)
 
     def start(self, images: Tensor) -> Tensor:
-        """Keep images; return their logits."""
-        self._count = len(images)
-        self._kept: dict[fx.Node, Maps] = {}
-        self._sizes: dict[fx.Node, Rectangle] = {}
-        values = {self._steps[0].sources[0]: images.contiguous(memory_format=torch.channels_last)}
+        """Keep images of shape (N, C, H, W); return their logits."""
+        values = {self._entry: images.contiguous(memory_format=torch.channels_last)}
         for step in self._steps:
             values[step.node] = step.whole(*(values[source] for source in step.sources))
-        for node, value in values.items():
-            if value.ndim == 4:
-                self._sizes[node] = Rectangle(0, value.shape[2], 0, value.shape[3])
-        self._whole = self._always_whole()
-        for step in self._steps:
-            for source in step.sources:
-                if source in self._borders or step.node in self._whole:
-                    self._borders.setdefault(source, (0, 0))
-        for node in self._borders.keys() - self._whole:
-            self._kept[node] = Maps(values[node], self._borders[node])
+        self._sizes: dict[fx.Node, Pair] = {
+            node: (value.shape[2], value.shape[3])
+            for node, value in values.items()
+            if value.ndim == 4
+        }
+        self._whole: set[fx.Node] = set()
+        small = self._regions(min(_SMALL, *self._sizes[self._entry]))
+        self._whole = {node for node, region in small.items() if region.whole}
+        self._layouts: dict[int, Layout] = {}
+        self._kept = {
+            node: Maps(values[node], border)
+            for node, border in self._borders.items()
+            if node not in self._whole
+        }
         return values[self._steps[-1].node]
 
-    def _always_whole(self) -> set[fx.Node]:
-        """Return the maps of which a small window in the middle reaches most."""
-        entry = self._steps[0].sources[0]
-        size = self._sizes[entry]
-        top, left = (size.bottom - _SMALL) // 2, (size.right - _SMALL) // 2
-        changed = {entry: Rectangle(max(top, 0), top + _SMALL, max(left, 0), left + _SMALL)}
-        whole: set[fx.Node] = set()
+    def _regions(self, side: int) -> dict[fx.Node, Region]:
+        """Return what of each map changes with a window of a side, wherever it is."""
+        starts = [torch.arange(size - side + 1) for size in self._sizes[self._entry]]
+        changed = {self._entry: [(start, start + side) for start in starts]}
+        spans = [Span(start, side) for start in starts]
+        regions = {self._entry: Region(spans[0], spans[1], whole=False)}
         for step in self._steps:
             if step.kind in ("gather", "vector"):
                 continue
-            size = self._sizes[step.node]
-            changed[step.node] = reached(
-                _union([changed[each] for each in step.sources]), step, size
-            )
-            if changed[step.node].area > _MOST * size.area or any(
-                each in whole for each in step.sources
-            ):
-                whole.add(step.node)
-        return whole
+            size, node = self._sizes[step.node], step.node
+            if step.kind == "pointwise":
+                changed[node], regions[node] = changed[step.sources[0]], regions[step.sources[0]]
+                continue
+            changed[node] = [
+                _union([reached(changed[s][axis], step, axis, size[axis]) for s in step.sources])
+                for axis in (0, 1)
+            ]
+            rows, columns = (_span(changed[node][axis], size[axis]) for axis in (0, 1))
+            whole = node in self._whole or any(regions[s].whole for s in step.sources)
+            whole |= rows.size * columns.size > _MOST * size[0] * size[1]
+            # A kernel that ends beyond the map, as poolings may, is the layer's own business.
+            whole |= not step.fits(self._sizes[step.sources[0]], size)
+            if whole:
+                rows, columns = (
+                    Span(torch.zeros_like(span.starts), size[axis])
+                    for axis, span in enumerate((rows, columns))
+                )
+            regions[node] = Region(rows, columns, whole)
+        return regions
 
-    def attempt(self, rows: Tensor, top: int, left: int, window: Tensor) -> Tensor:
-        """Return logits of some kept images, in their order, with a window of pixels replaced."""
-        height, width = window.shape[2:]
-        chosen = None if len(rows) == self._count else rows
-        window = window.contiguous(memory_format=torch.channels_last)
-        patches: dict[fx.Node, Patch | None] = {
-            self._steps[0].sources[0]: Patch(
-                Rectangle(top, top + height, left, left + width), window
-            )
-        }
+    def _layout(self, side: int) -> Layout:
+        if side not in self._layouts:
+            regions = self._regions(side)
+            cuts: dict[fx.Node, list[Cut | None]] = {}
+            for step in self._steps:
+                if step.kind in ("pointwise", "vector"):
+                    continue
+                cuts[step.node] = [self._cut_of(step, source, regions) for source in step.sources]
+            self._layouts[side] = Layout(regions, cuts)
+        return self._layouts[side]
+
+    def _cut_of(self, step: Step, source: fx.Node, regions: dict[fx.Node, Region]) -> Cut | None:
+        """Return what a step takes of a source's map, or nothing if that is all that changes."""
+        change = regions[source]
+        region = regions.get(step.node)
+        if region is None or region.whole:
+            if change.whole:
+                return None
+            # The layer sees to its padding itself.
+            spans = [
+                Span(torch.zeros_like(span.starts), size)
+                for span, size in zip(change[:2], self._sizes[source], strict=True)
+            ]
+        else:
+            spans = [
+                Span(*needed(span.starts, span.size, step, axis))
+                for axis, span in enumerate(region[:2])
+            ]
+        if all(
+            one.size == other.size and torch.equal(one.starts, other.starts)
+            for one, other in zip(spans, change[:2], strict=True)
+        ):
+            return None
+        rows, columns = self._kept[source].offsets(*spans)
+        into_rows, into_columns = (
+            _within(changed, span) for changed, span in zip(change[:2], spans, strict=True)
+        )
+        width = spans[1].size
+        outside = -spans[0].size * width
+        return Cut(
+            size=(spans[0].size, width),
+            rows=rows,
+            columns=columns,
+            into_rows=torch.where(into_rows < 0, outside, into_rows * width),
+            into_columns=torch.where(into_columns < 0, outside, into_columns),
+            inside=bool((into_rows >= 0).all() and (into_columns >= 0).all()),
+        )
+
+    def attempt(self, rows: Tensor, tops: Tensor, lefts: Tensor, windows: Tensor) -> Tensor:
+        """Return logits of kept images with a window of pixels each replaced.
+
+        Parameters
+        ----------
+        rows : Tensor of int64, shape (B,)
+            Which kept image; any may come several times.
+        tops, lefts : Tensor of int64, shape (B,)
+            Where its window lies.
+        windows : Tensor of float32, shape (B, side, side, C)
+        """
+        layout = self._layout(windows.shape[1])
+        patches = {self._entry: windows}
         vectors: dict[fx.Node, Tensor] = {}
         for step in self._steps:
-            source = step.sources[0]
             if step.kind == "vector":
-                vectors[step.node] = step.whole(vectors[source])
-            elif step.kind == "gather":
-                vectors[step.node] = step.whole(self._all(source, chosen, patches[source]))
+                vectors[step.node] = step.whole(vectors[step.sources[0]])
+                continue
+            if step.kind == "pointwise":
+                inputs = [patches[step.sources[0]]]
             else:
-                changed = [patches[source] for source in step.sources]
-                patches[step.node] = self._changed(step, chosen, changed)
-        self._rows, self._patches = rows, patches
+                inputs = [
+                    patches[source]
+                    if cut is None
+                    else self._taken(source, cut, rows, tops, lefts, patches[source])
+                    for source, cut in zip(step.sources, layout.cuts[step.node], strict=True)
+                ]
+            maps = [pixels.permute(0, 3, 1, 2) for pixels in inputs]
+            if step.kind == "gather":
+                vectors[step.node] = step.whole(*maps)
+                continue
+            in_part = step.part is not None and not layout.regions[step.node].whole
+            made = step.part(*maps) if in_part and step.part is not None else step.whole(*maps)
+            patches[step.node] = made.permute(0, 2, 3, 1).contiguous()
+        self._tried = layout, rows, tops, lefts, patches
         return vectors[self._steps[-1].node]
 
-    def _changed(
-        self, step: Step, rows: Tensor | None, changed: list[Patch | None]
-    ) -> Patch | None:
-        """Return what changes of a step's maps where a part of its sources' has changed."""
-        if step.node in self._whole:
-            inputs = [
-                self._all(source, rows, patch)
-                for source, patch in zip(step.sources, changed, strict=True)
-            ]
-            return Patch(self._sizes[step.node], step.whole(*inputs))
-        places = [patch.place for patch in changed if patch is not None]
-        if not places:
-            return None
-        size = self._sizes[step.node]
-        place = reached(_union(places), step, size)
-        if place.area == 0:
-            return None
-        patch = changed[0]
-        if step.kind == "pointwise" and patch is not None:
-            return Patch(place, step.whole(patch.values))
-        if step.kind == "thin" and patch is not None:
-            above = place.top * step.stride[0] - patch.place.top
-            before = place.left * step.stride[1] - patch.place.left
-            return Patch(place, step.whole(patch.values[:, :, above:, before:]))
-        if place.area > _MOST * size.area:
-            place = size
-        if step.kind == "sum":
-            parts = [
-                self._kept[source].read(rows, place, patch)
-                for source, patch in zip(step.sources, changed, strict=True)
-            ]
-            return Patch(place, step.whole(*parts))
-        maps = self._kept[step.sources[0]]
-        if place == size:
-            return Patch(size, step.whole(maps.read(rows, maps.whole, patch)))
-        assert step.part is not None
-        return Patch(place, step.part(maps.read(rows, needed(place, step, maps.whole), patch)))
-
-    def _all(self, source: fx.Node, rows: Tensor | None, patch: Patch | None) -> Tensor:
-        """Return the whole maps of some images, or of all, with a patch in them."""
-        if patch is not None and patch.place == self._sizes[source]:
-            return patch.values
-        return self._kept[source].read(rows, self._sizes[source], patch)
+    def _taken(
+        self, source: fx.Node, cut: Cut, rows: Tensor, tops: Tensor, lefts: Tensor, patch: Tensor
+    ) -> Tensor:
+        """Return a rectangle of kept maps with a patch in each, shape (B, *cut.size, C)."""
+        maps = self._kept[source]
+        count, channels = len(rows), patch.shape[3]
+        pixels = maps.positions(rows, cut.rows[tops], cut.columns[lefts])
+        # What of a patch lies outside goes into one pixel more, which is not looked at.
+        out = patch.new_empty(len(pixels) + 1, channels)
+        found = out[: len(pixels)]
+        torch.index_select(maps.stored.view(-1, channels), 0, pixels, out=found)
+        into = cut.into_rows[tops][:, :, None] + cut.into_columns[lefts][:, None, :]
+        first = torch.arange(0, len(pixels), cut.size[0] * cut.size[1])[:, None, None]
+        into = into + first if cut.inside else torch.where(into < 0, len(pixels), into + first)
+        out.index_copy_(0, into.flatten(), patch.view(-1, channels))
+        return found.view(count, *cut.size, channels)
 
     def accept(self, which: Tensor) -> None:
-        """Replace the window of some rows of the last attempt, by a mask over them."""
+        """Replace the windows of some tries of the last attempt, of an image one at the most."""
+        layout, rows, tops, lefts, patches = self._tried
+        rows, tops, lefts = rows[which], tops[which], lefts[which]
         for node, maps in self._kept.items():
-            patch = self._patches[node]
-            if patch is not None:
-                maps.paste(self._rows[which], Patch(patch.place, patch.values[which]))
+            region = layout.regions[node]
+            down, across = maps.offsets(region.rows, region.columns)
+            pixels = maps.positions(rows, down[tops], across[lefts])
+            channels = maps.stored.shape[3]
+            changed = patches[node][which].view(-1, channels)
+            maps.stored.view(-1, channels).index_copy_(0, pixels, changed)
 
     def keep(self, rows: Tensor) -> None:
         """Drop all kept images but these."""
-        self._count = len(rows)
         for maps in self._kept.values():
             maps.keep(rows)
 
 
-def _common(one: Rectangle, other: Rectangle) -> Rectangle:
-    top, left = max(one.top, other.top), max(one.left, other.left)
-    bottom, right = min(one.bottom, other.bottom), min(one.right, other.right)
-    return Rectangle(top, max(bottom, top), left, max(right, left))
+def _union(changed: list[Interval]) -> Interval:
+    starts, stops = zip(*changed, strict=True)
+    return torch.stack(starts).amin(dim=0), torch.stack(stops).amax(dim=0)
 
 
-def _cut(maps: Tensor, place: Rectangle, part: Rectangle) -> Tensor:
-    """Return a part of maps that are those of a place."""
-    rows = slice(part.top - place.top, part.bottom - place.top)
-    return maps[:, :, rows, part.left - place.left : part.right - place.left]
+def _span(changed: Interval, end: int) -> Span:
+    """Return intervals of one size that hold what changes, on a map of so many pixels."""
+    starts, stops = changed
+    size = min(max(int((stops - starts).max()), 1), end)
+    return Span(starts.clamp(0, end - size), size)
 
 
-def _union(places: list[Rectangle]) -> Rectangle:
-    tops, bottoms, lefts, rights = zip(*places, strict=True)
-    return Rectangle(min(tops), max(bottoms), min(lefts), max(rights))
+def _within(changed: Span, span: Span) -> Tensor:
+    """Return where in a span each changed pixel lies, or −1 outside, shape (P, changed.size)."""
+    inside = changed.pixels() - span.starts[:, None]
+    return torch.where((inside >= 0) & (inside < span.size), inside, -1)

@@ -112,5 +112,5 @@ def _print_evaluation(checkpoint: Path, found: Evaluation) -> None:
         console.say_out("  an upper bound: AutoAttack standard may leave less")
     for name, left in zip(outcome.attacks, outcome.left, strict=True):
         console.say_out(f"    after {name:12} {left:,} right")
-    for line in outcome.warnings:
+    for line in found.warnings:
         console.warn(line)

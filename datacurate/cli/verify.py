@@ -98,6 +98,15 @@ def verify(
             min=1,
         ),
     ] = 1,
+    trainings: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Keep trainings and attacks here, and take those that are here already: another "
+            "suite on the same networks, one seed more.",
+            show_default=False,
+        ),
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -147,7 +156,7 @@ def verify(
         console.note(f"going on with the unfinished verification of {out}")
     else:
         whose = "its" if key is None else "the first value's"
-        _estimate(points[0], images, parallel, whose)
+        _estimate(points[0], images, parallel, trainings, whose)
     epochs = [_epochs(point.recipe) for point in points]
     with Watch(sum(epochs)) as watch:
         if key is not None:
@@ -159,6 +168,7 @@ def verify(
                 force=force,
                 parallel=parallel,
                 command=sys.argv,
+                trainings=trainings,
                 on_progress=lambda value, p: _watch(
                     watch, p, f"{key}={value}, ", points, values.index(value)
                 ),
@@ -172,6 +182,7 @@ def verify(
                 force=force,
                 parallel=parallel,
                 command=sys.argv,
+                trainings=trainings,
                 on_progress=lambda p: _watch(watch, p, "", points, 0),
             )
     if key is not None:
@@ -207,12 +218,15 @@ def _announce(point: Point, images: DataSet, out: Path, parallel: int, decided: 
     console.note(_effect_line(full, images))
 
 
-def _estimate(point: Point, images: DataSet, parallel: int, whose: str) -> None:
+def _estimate(
+    point: Point, images: DataSet, parallel: int, trainings: Path | None, whose: str
+) -> None:
     from datacurate.cli.progress import duration
     from datacurate.verification import estimated_seconds
 
-    seconds = estimated_seconds(point.recipe, images, point.given, parallel)
-    console.note(f"{whose} trainings take about {duration(seconds)}, the attacks come on top")
+    seconds = estimated_seconds(point.recipe, images, point.given, parallel, trainings)
+    said = f"take about {duration(seconds)}" if seconds else f"are all in {trainings}"
+    console.note(f"{whose} trainings {said}, the attacks come on top")
 
 
 def _epochs(recipe: VerifyRecipe) -> int:

@@ -107,8 +107,10 @@ class Making:
         The test split.
     tested : ndarray of int64
         Rows of the test split that are attacked.
+    data : str
+        Stands for all images and labels of both splits.
     state : Path
-        Where unfinished members leave what they have.
+        Where members leave what they have.
     """
 
     recipe: VerifyRecipe
@@ -117,6 +119,7 @@ class Making:
     test_images: npt.NDArray[np.uint8]
     test_labels: I64
     tested: I64
+    data: str
     state: Path
 
     def plan(self) -> list[Task]:
@@ -144,7 +147,9 @@ class Making:
         """Return 16 hex digits that stand for everything that a member's training depends on."""
         return configuration_hash(
             {
-                "training": asdict(self._training(task)),
+                "data": self.data,
+                "torch": torch.__version__,
+                "training": asdict(self.training(task)),
                 "execution": asdict(self.recipe.execution),
                 "seed": task.seed,
                 "rows": rows_sha256(self.arms.rows(task.arm, task.seed)),
@@ -186,7 +191,7 @@ class Making:
         execution = devices.of_member(self.recipe.execution, number)
         key = self.key(task)
         fitted = fit(
-            self._training(task),
+            self.training(task),
             execution,
             trained_on,
             task.seed,
@@ -222,7 +227,8 @@ class Making:
             last=best if is_last else attacked(fitted.last, "last"),
         )
 
-    def _training(self, task: Task) -> Training:
+    def training(self, task: Task) -> Training:
+        """Return how a member is trained."""
         training = self.recipe.training
         return replace(training, method="standard") if task.standard else training
 

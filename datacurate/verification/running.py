@@ -6,18 +6,20 @@ differ only in what they are trained on. The verdict rests on the differences be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from datacurate.attacks.suites import plan
 from datacurate.data import DataSet
-from datacurate.errors import UsageError
+from datacurate.errors import OutputError, UsageError
 from datacurate.evaluation import choose_examples
 from datacurate.files.provenance import environment, now
+from datacurate.fingerprints import configuration_hash
 from datacurate.nets import check_name
-from datacurate.outputs import refuse_existing, write_json, write_text
+from datacurate.outputs import only_writer, refuse_existing, write_json, write_text
 from datacurate.profiling import for_images, training_data
 from datacurate.ranks.statistics import (
     assumed_difference_sd,
@@ -33,7 +35,7 @@ from datacurate.training.together import limited
 from datacurate.verification.arms import Arms, GivenRows, arms_of, content_of, pairs
 from datacurate.verification.comparing import compared
 from datacurate.verification.found import Member, StandardMember, Verification
-from datacurate.verification.members import Making, Report, rows_sha256
+from datacurate.verification.members import Making, Report, Task, rows_sha256
 from datacurate.verification.record import as_record, seeds_of
 from datacurate.verification.table import as_markdown
 from datacurate.verification.together import all_made
@@ -49,12 +51,18 @@ def resolved(recipe: VerifyRecipe, data: DataSet, parallel: int = 1) -> VerifyRe
     UnknownNameError
         For a network, a method or an attack suite that does not exist.
     UsageError
-        If standard trainings are asked for beside standard trainings, or fewer than one member is
-        to go on at a time.
+        If standard trainings are asked for beside standard trainings, the suite needs a surrogate,
+        or fewer than one member is to go on at a time.
     """
     check_name(recipe.training.model)
     check_method(recipe.training)
     plan(recipe.suite, data.train.identity.classes)
+    if recipe.suite == "transfer":
+        raise UsageError(
+            "a verification has no surrogate for the suite transfer",
+            expected="a suite that attacks each network itself, such as standard or fast",
+            hint="datacurate evaluate NET.pt DATASET --suite transfer --surrogate FILE",
+        )
     if recipe.standard and recipe.training.method == "standard":
         raise UsageError(
             "the trainings are standard ones already", hint="--set standard=false compares them"
@@ -118,23 +126,38 @@ def stated_effect(recipe: VerifyRecipe, data: DataSet) -> float | None:
 
 
 def estimated_seconds(
-    recipe: VerifyRecipe, data: DataSet, given: Mapping[str, GivenRows], parallel: int = 1
+    recipe: VerifyRecipe,
+    data: DataSet,
+    given: Mapping[str, GivenRows],
+    parallel: int = 1,
+    trainings: Path | None = None,
 ) -> float:
     """Return an estimate of the time of a verification's trainings, from a few real steps.
 
-    Those that go on at a time are taken not to slow each other down where there is enough of the
-    machine for all.
+    Those that are kept in `trainings` take none. Those that go on at a time are taken not to slow
+    each other down where there is enough of the machine for all.
     """
     full = resolved(recipe, data, parallel)
     arms = arms_of(full, data, given)
-    making = _making(full, data, arms, Path())
+    making = _making(full, data, arms, trainings or Path())
     largest = max(full.arms, key=arms.size)
-    found = pace(full.training, full.execution, making.trained_on(largest, full.seed))
-    shares = [arms.size(arm) / arms.size(largest) for arm in full.arms]
     together = at_once(full, parallel)
     speed = together / devices.crowding(full.execution, together)
-    epochs = full.training.epochs * full.seeds * sum(shares) / speed
-    return found.setup_seconds + found.epoch_seconds * epochs
+    seconds = 0.0
+    tasks = {making.key(task): task for task in making.plan()}
+    for standard in (False, True):
+        epochs = sum(
+            (full.training.epochs - making.trained(key)) * arms.size(task.arm) / arms.size(largest)
+            for key, task in tasks.items()
+            if task.standard == standard
+        )
+        if epochs:
+            task = Task(largest, full.seed, standard)
+            found = pace(
+                making.training(task), full.execution, making.trained_on(largest, full.seed)
+            )
+            seconds += found.setup_seconds + found.epoch_seconds * epochs / speed
+    return seconds
 
 
 def verify(
@@ -146,14 +169,14 @@ def verify(
     force: bool = False,
     parallel: int = 1,
     command: Sequence[str] = (),
-    shared: Path | None = None,
+    trainings: Path | None = None,
     on_progress: Report | None = None,
 ) -> Verification:
     """Retrain every arm, evaluate best and last checkpoints, and judge the differences.
 
     Killed at any moment, the same call goes on where it stopped: trainings at their last epoch,
     attacks after the last finished one. The state lies in a folder beside `out` and is removed at
-    the end.
+    the end; with `trainings` that of the members stays.
 
     Parameters
     ----------
@@ -173,15 +196,18 @@ def verify(
         for.
     command : sequence of str
         The command line, for the record.
-    shared : Path, optional
-        A folder for the state of the members, where other verifications of this data find it and
-        which is left as it is at the end; by default it is part of the state beside `out`.
+    trainings : Path, optional
+        A folder, made if missing, in which trainings and attacks are kept. What another
+        verification left there of the same data, rows, recipe of training, kernels, seed and
+        version of torch is not made again.
     on_progress : callable, optional
 
     Raises
     ------
     OutputExistsError, OutputBusyError
-        If `out` is there already, or another process is working on it.
+        If `out` is there already, or another process is working on it or in `trainings`.
+    OutputError
+        If `trainings` cannot be made.
     StateError
         If there is an unfinished verification of something else.
     TrainingError
@@ -207,8 +233,11 @@ def verify(
         kernels.keep(decided(asked, data, together), state)
         return resolved(asked, data, together)
 
-    with claimed(state, recipe, work, settled, out, force) as full:
-        making = _making(full, data, arms, shared or state)
+    with (
+        claimed(state, recipe, work, settled, out, force) as full,
+        _kept_in(trainings or state) as folder,
+    ):
+        making = _making(full, data, arms, folder)
         made = all_made(making, together, on_progress)
         members = tuple(member for member in made if isinstance(member, Member))
         robust = {(member.arm, member.seed): member.best.outcome.robust for member in members}
@@ -274,10 +303,33 @@ def state_directory(out: Path) -> Path:
     return out.with_suffix(".state")
 
 
+@contextlib.contextmanager
+def _kept_in(folder: Path) -> Iterator[Path]:
+    """Make the folder of the members' state if it is missing, and hold it for a block."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"the folder {folder} for trainings cannot be made: {error.strerror}",
+            expected="a folder, or a name for one in a folder that can be written",
+        ) from error
+    with only_writer(folder / "members.lock", f"the trainings in {folder}"):
+        yield folder
+
+
 def _making(recipe: VerifyRecipe, data: DataSet, arms: Arms, state: Path) -> Making:
     test = data.test
-    tested = choose_examples(content_of(test), recipe.examples)
-    return Making(recipe, arms, data.train.images, test.images, test.labels, tested, state)
+    both = [data.train.identity, test.identity]
+    return Making(
+        recipe=recipe,
+        arms=arms,
+        images=data.train.images,
+        test_images=test.images,
+        test_labels=test.labels,
+        tested=choose_examples(content_of(test), recipe.examples),
+        data=configuration_hash([[i.label_fingerprint, i.pixel_fingerprint] for i in both]),
+        state=state,
+    )
 
 
 def _about(arm: str, arms: Arms, given: Mapping[str, GivenRows]) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def _summary(arm: str, found: Verification) -> ArmSummary:
         f"{arm}, seed {m.seed}, {which} checkpoint: {line}"
         for m in members
         for which, evaluation in m.evaluations().items()
-        for line in evaluation.outcome.warnings
+        for line in evaluation.warnings
     ]
     return ArmSummary(
         arm=arm,

@@ -60,6 +60,7 @@ def sweep(
     force: bool = False,
     parallel: int = 1,
     command: Sequence[str] = (),
+    trainings: Path | None = None,
     on_progress: Callable[[str, Progress], None] | None = None,
 ) -> dict[str, Any]:
     """Verify at every value, and write a record of each and a table of all.
@@ -81,6 +82,8 @@ def sweep(
         As for `datacurate.verification.verify`, at each value.
     command : sequence of str
         The command line, for the records.
+    trainings : Path, optional
+        As for `datacurate.verification.verify`; by default they are kept until the sweep ends.
     on_progress : callable, optional
         Called with the value and where its verification is.
 
@@ -150,7 +153,7 @@ def sweep(
                     force=force,
                     parallel=parallel,
                     command=command,
-                    shared=state,
+                    trainings=trainings or state,
                     on_progress=report,
                 )
             )

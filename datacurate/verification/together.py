@@ -61,6 +61,7 @@ def all_made(
         maker=f"{__name__}:make",
         described={
             "recipe": as_dict(making.recipe),
+            "data": making.data,
             "state": str(making.state),
             "classes": making.arms.classes,
         },
@@ -92,6 +93,7 @@ def make(
         recipe=from_dict(VerifyRecipe, described["recipe"]),
         arms=arms,
         **{name: arrays[name] for name in _OF_MAKING},
+        data=described["data"],
         state=Path(described["state"]),
     )
     making.made(number, lambda progress: tell(asdict(progress)))

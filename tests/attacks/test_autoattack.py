@@ -183,8 +183,8 @@ def test_a_search_keeps_each_example_its_noise(step, implementation):
         whole = Hunt(victim, x, y, RADIUS / 4)
         part = Hunt(victim, x[rows], y[rows], RADIUS / 4)
         settings = {"seed": 0, "implementation": implementation}
-        claimed = searches.search(step, whole, keys=keys, **settings)
-        claimed_part = searches.search(step, part, keys=keys[rows], **settings)
+        claimed = searches.search([step], whole, keys=keys, **settings)
+        claimed_part = searches.search([step], part, keys=keys[rows], **settings)
     assert torch.equal(claimed[rows], claimed_part)
     assert 0 < claimed_part.sum() < 10
     torch.testing.assert_close(whole.candidates[rows], part.candidates)
@@ -219,11 +219,12 @@ def test_leaves_model_and_generators_as_they_were():
 
 
 @pytest.mark.usefixtures("few_queries")
-def test_resumes_after_any_pass_to_the_same_outcome():
+@pytest.mark.parametrize(("batch_size", "saved"), [(20, 1 + 4 + 4 + 1), (36, 1 + 2 + 2 + 1)])
+def test_resumes_after_any_pass_to_the_same_outcome(batch_size, saved):
     model = linear(5, 64)
     x, y = clear_images(model, 20)
     states, calls = [], []
-    settings = {"radius": RADIUS / 4, "suite": "standard", "seed": 0}
+    settings = {"radius": RADIUS / 4, "suite": "standard", "seed": 0, "batch_size": batch_size}
     whole = autoattack(
         model,
         x,
@@ -232,7 +233,7 @@ def test_resumes_after_any_pass_to_the_same_outcome():
         progress=lambda *call: calls.append(call),
         **settings,
     )
-    assert len(states) == 1 + 4 + 4 + 1
+    assert len(states) == saved
     assert calls[0] == ("apgd-ce", 20, 20)
     for text in states:
         resumed = autoattack(model, x, y, state=json.loads(text), **settings)
@@ -277,7 +278,9 @@ def test_claims_are_confirmed(monkeypatch):
     monkeypatch.setattr(harness, "search", claims(0.0))
     outcome = autoattack(model, x, y, **settings)
     assert (outcome.broken_by == SURVIVED).all()
-    assert outcome.unconfirmed == 10 * 4
+    assert outcome.unconfirmed == 10 * 2, "APGD-CE, and three targets of APGD-T at a time"
+    outcome = autoattack(model, x, y, batch_size=10, **settings)
+    assert outcome.unconfirmed == 10 * 4, "one target at a time"
     monkeypatch.setattr(harness, "search", claims(2 * RADIUS))
     with pytest.raises(DatacurateError, match="apgd-ce claims adversarial examples"):
         autoattack(model, x, y, **settings)

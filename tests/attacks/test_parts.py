@@ -48,6 +48,11 @@ def test_verdicts_and_budgets_are_those_of_one_part(suite, monkeypatch):
     monkeypatch.setattr(suites, "_ITERATIONS", 10)
     net, x, y = right_everywhere(24)
     settings = {"radius": 0.004, "suite": suite, "seed": 0}
+    torch.set_num_threads(1)
+    many = autoattack(net, x, y, **settings)
+    torch.set_num_threads(2)
+    # How many targets go on at a time changes what is spent on examples that one of them breaks.
+    monkeypatch.setattr(harness, "_ROWS", 1)
     cut = []
     monkeypatch.setattr(harness, "parts", lambda rows: cut.append(parts(rows)) or cut[-1])
     together = autoattack(net, x, y, **settings)
@@ -58,6 +63,9 @@ def test_verdicts_and_budgets_are_those_of_one_part(suite, monkeypatch):
     assert 3 <= alone.robust.sum() <= 21
     assert np.array_equal(together.broken_by, alone.broken_by)
     assert np.array_equal(together.spent, alone.spent)
+    assert np.array_equal(many.broken_by, alone.broken_by)
+    assert np.array_equal(many.spent[:, many.robust], alone.spent[:, alone.robust])
+    assert (many.spent >= alone.spent).all()
 
 
 @pytest.mark.usefixtures("two_threads")
@@ -77,7 +85,7 @@ def test_an_error_ends_the_other_part():
         raise ValueError("a search that fails")
 
     with pytest.raises(ValueError, match="that fails"):
-        at_once([failing, partial(endless, hunts[1])], hunts, gradients=True)
+        at_once([failing, partial(endless, hunts[1])], hunts, autograd=True)
     assert hunts[1].steps.min() > 0
     assert torch.get_num_threads() == 2
 
@@ -100,7 +108,7 @@ def test_searches_without_gradients_go_on_in_processes():
     model = linear(3, 64)
     x, y = clear_images(model, 12)
     hunts = [Hunt(Victim(model, model, model), part, y[:4], 0.1) for part in x.split(4)]
-    claims = at_once([partial(searched, hunt) for hunt in hunts], hunts, gradients=False)
+    claims = at_once([partial(searched, hunt) for hunt in hunts], hunts, autograd=False)
     assert len({hunt.unconfirmed for hunt in hunts}) == 3
     assert hunts[0].unconfirmed == os.getpid()
     for hunt, claimed in zip(hunts, claims, strict=True):
@@ -123,5 +131,5 @@ def test_a_process_that_fails_is_heard(ends, error, words):
     each = [partial(searched, hunts[0]), partial(searched, hunts[1], ends), hunts[2].x.sum]
     before = multiprocessing.active_children()
     with pytest.raises(error, match=words):
-        at_once(each, hunts, gradients=False)
+        at_once(each, hunts, autograd=False)
     assert multiprocessing.active_children() == before

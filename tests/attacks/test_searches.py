@@ -11,7 +11,7 @@ from scipy.optimize import linprog
 from torch import Tensor, nn
 
 from datacurate.attacks import suites
-from datacurate.attacks.apgd import checkpoints, targeted_dlr
+from datacurate.attacks.apgd import checkpoints, cross_entropies, margins, targeted_dlr
 from datacurate.attacks.autoattack import autoattack
 from datacurate.attacks.budget import Hunt, Victim
 from datacurate.attacks.fab import to_boundary
@@ -41,8 +41,19 @@ def test_the_dlr_loss_knows_no_scale_and_no_shift():
     logits = torch.tensor([[3.0, 1.0, 0.5, -2.0, 0.0]])
     y, target = torch.tensor([0]), torch.tensor([1])
     expected = (1.0 - 3.0) / (3.0 - (0.5 + 0.0) / 2)
-    assert targeted_dlr(logits, y, target).item() == pytest.approx(expected)
-    assert targeted_dlr(7 * logits + 4, y, target).item() == pytest.approx(expected)
+    assert targeted_dlr(logits, y, target)[0].item() == pytest.approx(expected)
+    assert targeted_dlr(7 * logits + 4, y, target)[0].item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("losses", [cross_entropies, targeted_dlr, margins])
+def test_losses_give_the_gradients_of_autograd(losses):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(50, 6, generator=generator).requires_grad_()
+    y, target = torch.randint(6, (2, 50), generator=generator)
+    target = torch.where(target == y, (y + 1) % 6, target)
+    loss, gradient = losses(logits, y, target)
+    (expected,) = torch.autograd.grad(loss.sum(), logits)
+    torch.testing.assert_close(gradient, expected)
 
 
 @pytest.mark.parametrize("reachable", [True, False])
@@ -192,7 +203,7 @@ def test_a_claim_that_is_not_confirmed_lets_the_search_go_on():
 
     with torch.no_grad():
         for hunt in (honest, lied):
-            search(suites.Pass("apgd-ce", 0, 60), hunt, keys=surrogate_less, seed=0)
+            search([suites.Pass("apgd-ce", 0, 60)], hunt, keys=surrogate_less, seed=0)
     assert lied.unconfirmed > 30
     assert honest.unconfirmed == 0
     assert (lied.broken != honest.broken).sum() <= 2

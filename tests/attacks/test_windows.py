@@ -45,7 +45,7 @@ def same(got: Tensor, expected: Tensor) -> bool:
 def corners_and_others(size: int, generator: torch.Generator) -> list[tuple[int, int, int]]:
     """Return sides and positions of windows: every corner, an edge, anywhere."""
     windows = []
-    for side in (1, 2, 3, 5, size // 2, size - 1, size):
+    for side in sorted({1, 2, 3, 5, size // 2, size - 1, size}):
         last = size - side
         top, left = torch.randint(last + 1, (2,), generator=generator).tolist()
         places = {(0, 0), (0, last), (last, 0), (last, last), (0, left), (top, left)}
@@ -62,18 +62,18 @@ def check_against_whole_passes(copied: fx.GraphModule, size: int, channels: int 
     assert torch.equal(trials.start(images), whole.start(images))
     windows = corners_and_others(size, generator)
     changed = False
-    for number in torch.randperm(len(windows), generator=generator).tolist():
-        side, top, left = windows[number]
+    for number, side in enumerate(sorted({side for side, _, _ in windows}) * 3):
         count = len(whole._images)
-        some = torch.rand(count, generator=generator) < 0.6
-        some[number % count] = True
-        rows = some.nonzero()[:, 0] if number % 3 else torch.arange(count)
-        window = torch.rand(len(rows), channels, side, side, generator=generator)
-        got = trials.attempt(rows, top, left, window)
-        before, expected = copied(whole._images[rows]), whole.attempt(rows, top, left, window)
-        assert same(got, expected), (side, top, left)
+        places = torch.tensor([place[1:] for place in windows if place[0] == side])
+        # Every place in one attempt, images several times and in any order.
+        rows = torch.randint(count, (len(places),), generator=generator)
+        window = torch.rand(len(rows), side, side, channels, generator=generator)
+        got = trials.attempt(rows, *places.T, window)
+        before = copied(whole._images[rows].permute(0, 3, 1, 2))
+        expected = whole.attempt(rows, *places.T, window)
+        assert same(got, expected), side
         changed |= not same(got, before)
-        which = torch.rand(len(rows), generator=generator) < 0.5
+        which = torch.tensor([rows.tolist().index(row) for row in set(rows.tolist())])
         trials.accept(which)
         whole.accept(which)
         if number % 13 == 0 and count > 2:
