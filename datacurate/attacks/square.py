@@ -57,7 +57,8 @@ class WholeTrials:
     def attempt(self, rows: Tensor, tops: Tensor, lefts: Tensor, windows: Tensor) -> Tensor:
         """Return logits of kept images with a window each replaced, of (B, side, side, C)."""
         tried = self._images[rows]
-        tried[window_of(torch.arange(len(rows)), tops, lefts, windows.shape[1])] = windows
+        each = torch.arange(len(rows), device=rows.device)
+        tried[window_of(each, tops, lefts, windows.shape[1])] = windows
         self._rows, self._tried = rows, tried
         return self._predict(tried.permute(0, 3, 1, 2))
 

@@ -60,6 +60,7 @@ def evaluate(
     from datacurate.errors import UsageError
     from datacurate.evaluation import choose_examples
     from datacurate.evaluation import evaluate as attack_suite
+    from datacurate.fingerprints import sha256_file
     from datacurate.training import devices
     from datacurate.training.checkpoints import load_network, require_for
 
@@ -89,7 +90,11 @@ def evaluate(
             progress=lambda name, done, total: watch.attack(checkpoint.name, name, done, total),
         )
     if as_json:
-        console.print_json(found.as_dict())
+        files = {
+            "checkpoint": {"file": checkpoint.name, "sha256": sha256_file(checkpoint)},
+            "surrogate": surrogate and {"file": surrogate.name, "sha256": sha256_file(surrogate)},
+        }
+        console.print_json({**found.as_dict(), **files})
     else:
         _print_evaluation(checkpoint, found)
 

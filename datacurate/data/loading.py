@@ -25,7 +25,7 @@ def known_names() -> tuple[str, ...]:
     return tuple(KNOWN)
 
 
-def load(name: str, data: Path | None = None, *, tell: Tell | None = None) -> DataSet:
+def load(name: str, data: str | Path | None = None, *, tell: Tell | None = None) -> DataSet:
     """Return a data set with its two splits.
 
     Parameters
@@ -34,7 +34,7 @@ def load(name: str, data: Path | None = None, *, tell: Tell | None = None) -> Da
         ``cifar10``, ``cifar100``, ``tiny-imagenet`` or ``digits``; or the path of a folder of
         images, of parquet files with images, of an official archive or of an ``.npz``; or
         ``hf://datasets/owner/name``.
-    data : Path, optional
+    data : str or Path, optional
         Where a data set of a known name is; else it is looked for in ``$DATACURATE_DATA`` and in
         the user's cache, and downloaded if it is in neither.
     tell : callable, optional
@@ -56,7 +56,7 @@ def load(name: str, data: Path | None = None, *, tell: Tell | None = None) -> Da
     FetchError, OutputError
         If it had to be downloaded and could not.
     """
-    located = locate(name, data, tell)
+    located = locate(name, None if data is None else Path(data), tell)
     train = _train(located)
     flippable = located.name != "digits"
     nothing = np.empty(0, dtype=np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -63,6 +64,14 @@ def without_times(found: dict[str, Any]) -> dict[str, Any]:
     return {**found, "attacks": [{**attack, "seconds": 0} for attack in found["attacks"]]}
 
 
+def without_files(found: dict[str, Any], checkpoint: str, surrogate: str | None) -> dict[str, Any]:
+    """Return what is printed without the files that it names, which must be these."""
+    for name, path in (("checkpoint", checkpoint), ("surrogate", surrogate)):
+        digest = path and hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        assert found.pop(name) == (path and {"file": Path(path).name, "sha256": digest})
+    return without_times(found)
+
+
 @pytest.mark.parametrize("suite", ["standard", "custom", "fast", "pgd-10", "pgd-20", "pgd-1000"])
 def test_every_suite_is_the_library_s(nets: tuple[str, str], run: Run, suite: str) -> None:
     options = ("--suite", suite, "--examples", "8", "--radius", "24", "--seed", "5", "--json")
@@ -70,7 +79,7 @@ def test_every_suite_is_the_library_s(nets: tuple[str, str], run: Run, suite: st
     assert code == 0, err
     found = json.loads(out)
     library = expected(nets[0], 8, suite=suite, radius_255=24, seed=5)
-    assert without_times(found) == without_times(library)
+    assert without_files(found, nets[0], None) == without_times(library)
     assert (found["n"], found["seed"], found["radius_255"]) == (8, 5, pytest.approx(24))
     assert found["upper_bound"] == (suite not in ("standard", "custom"))
     assert f"{nets[0].rsplit('/')[-1]}: " in err  # progress
@@ -82,7 +91,7 @@ def test_suites_without_gradients(nets: tuple[str, str], run: Run, suite: str) -
     code, out, err = run("evaluate", nets[0], "digits", *options)
     assert code == 0, err
     library = expected(nets[0], 8, suite=suite, radius_255=24)
-    assert without_times(json.loads(out)) == without_times(library)
+    assert without_files(json.loads(out), nets[0], None) == without_times(library)
     assert json.loads(out)["attacks"][0]["name"] == suite
 
 
@@ -93,7 +102,7 @@ def test_transfer_is_from_the_surrogate(nets: tuple[str, str], run: Run) -> None
         code, out, err = run("evaluate", nets[0], "digits", *options, "--examples", "60")
         assert code == 0, err
         library = expected(nets[0], 60, suite="transfer", radius_255=24, surrogate=net(surrogate))
-        assert without_times(json.loads(out)) == without_times(library)
+        assert without_files(json.loads(out), nets[0], surrogate) == without_times(library)
         left[surrogate] = json.loads(out)["robust"]["correct"]
     # Its own examples are made for it.
     assert left[nets[0]] < left[nets[1]]

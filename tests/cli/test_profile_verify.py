@@ -73,6 +73,23 @@ def test_several_at_a_time(profiled: Path, run: Run, monkeypatch: pytest.MonkeyP
     assert run("verify", *options, "--parallel", "0")[0] == 2
 
 
+def test_another_suite_on_kept_trainings(profiled: Path, run: Run) -> None:
+    options = (*QUICK, "--set", "arms=all,kept", "--trainings", "nets/of-arms")
+    code, _, err = run("verify", *options, "--suite", "pgd-10", "--out", "first.json")
+    assert code == 0, err
+    assert "its trainings take about" in err
+    options = (*options, "--suite", "custom", "--set", "examples=32")
+    code, _, err = run("verify", *options, "--out", "second.json")
+    assert code == 0, err
+    assert "its trainings are all in nets/of-arms, the attacks come on top" in err
+    first, second = (json.loads((profiled / f"{n}.json").read_text()) for n in ("first", "second"))
+    assert [m["seconds"] for m in second["members"]] == [m["seconds"] for m in first["members"]]
+    assert {m["best"]["n"] for m in second["members"]} == {32}
+    code, _, err = run("verify", *options, "--trainings", "no/such/folder", "--out", "third.json")
+    assert code == 1
+    assert "the folder no/such/folder for trainings cannot be made" in err
+
+
 def test_two_halves_as_the_only_arms(profiled: Path, run: Run) -> None:
     prune = ("prune", "--balanced", "--keep", "50%", "--out")
     assert run(*prune, "f.npy")[0] == 0
