@@ -167,7 +167,7 @@ def verify(
                 out,
                 force=force,
                 parallel=parallel,
-                command=sys.argv,
+                command=["datacurate", *sys.argv[1:]],
                 trainings=trainings,
                 on_progress=lambda value, p: _watch(
                     watch, p, f"{key}={value}, ", points, values.index(value)
@@ -181,7 +181,7 @@ def verify(
                 out,
                 force=force,
                 parallel=parallel,
-                command=sys.argv,
+                command=["datacurate", *sys.argv[1:]],
                 trainings=trainings,
                 on_progress=lambda p: _watch(watch, p, "", points, 0),
             )

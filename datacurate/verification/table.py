@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -139,5 +140,5 @@ def _repetition(found: Verification) -> list[str]:
         f"datacurate {hardware.get('datacurate', '?')}, {hardware['created']}",
     ]
     if found.command:
-        lines.append(f"- `{' '.join(found.command)}`")
+        lines.append(f"- `{shlex.join(found.command)}`")
     return lines

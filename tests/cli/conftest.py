@@ -23,7 +23,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     """The command line as `main` runs it: exit code, standard output, standard error."""
 
     def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["datacurate", *arguments])
+        monkeypatch.setattr(sys, "argv", ["/somewhere/bin/datacurate", *arguments])
         capsys.readouterr()
         with pytest.raises(SystemExit) as caught:
             cli.main()

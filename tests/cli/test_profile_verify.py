@@ -33,6 +33,8 @@ def test_the_whole_way(profiled: Path, run: Run) -> None:
     assert "kept against all: no detectable difference: one pair differs by" in out
     assert "one seed detects no difference whatever its size" in err
     record = json.loads((profiled / "verify.json").read_text())
+    assert record["command"] == ["datacurate", "verify", *QUICK]
+    assert "`datacurate verify --recipe smoke " in (profiled / "verify.md").read_text()
     assert [m["arm"] for m in record["members"]] == ["all", "kept", "random"]
     assert {m["best"]["n"] for m in record["members"]} == {64}
     assert record["arms"]["kept"]["source"]["file"] == "digits.ranks.h5"
