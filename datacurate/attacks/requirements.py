@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from datacurate.attacks.outcome import AttackState
 from datacurate.errors import DatacurateError, StateError, UsageError
@@ -23,7 +23,7 @@ def require_same(state: AttackState, fingerprint: str) -> None:
         )
 
 
-def require_surrogate(suite: str, surrogate: nn.Module | None) -> None:
+def require_surrogate(suite: str, surrogate: object | None) -> None:
     """Raise `UsageError` unless the suite that needs a surrogate has one, and no other has."""
     if (suite == "transfer") != (surrogate is not None):
         raise UsageError(

@@ -107,6 +107,14 @@ def verify(
             show_default=False,
         ),
     ] = None,
+    surrogate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="For the suite transfer: the checkpoint whose examples all networks are shown.",
+            show_default=False,
+        ),
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -146,6 +154,7 @@ def verify(
         given = {name: given_rows(name, index, images) for name, index in named.items()}
         changes = [*wanted, f"{key}={value}"] if key not in (None, "keep") else wanted
         chosen = recipe_for(recipe or default_recipe(dataset), changes, given)
+        verification.surrogate_for(chosen, images, surrogate)
         points.append(verification.Point(value, chosen, given))
     unfinished = verification.is_unfinished(out) and not force
     for point in points:
@@ -169,6 +178,7 @@ def verify(
                 parallel=parallel,
                 command=["datacurate", *sys.argv[1:]],
                 trainings=trainings,
+                surrogate=surrogate,
                 on_progress=lambda value, p: _watch(
                     watch, p, f"{key}={value}, ", points, values.index(value)
                 ),
@@ -183,6 +193,7 @@ def verify(
                 parallel=parallel,
                 command=["datacurate", *sys.argv[1:]],
                 trainings=trainings,
+                surrogate=surrogate,
                 on_progress=lambda p: _watch(watch, p, "", points, 0),
             )
     if key is not None:

@@ -23,6 +23,7 @@ from datacurate.verification.running import (
     stated_effect,
     verify,
 )
+from datacurate.verification.surrogate import surrogate_for
 from datacurate.verification.sweeping import Point, sweep
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "refuse_existing_record",
     "resolved",
     "stated_effect",
+    "surrogate_for",
     "sweep",
     "verify",
     "with_own_arms",

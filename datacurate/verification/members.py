@@ -31,6 +31,7 @@ from datacurate.training.history import EpochReport
 from datacurate.training.loop import Weights, fit
 from datacurate.verification.arms import I64, Arms
 from datacurate.verification.found import Member, StandardMember
+from datacurate.verification.surrogate import Surrogate
 
 Which = Literal["best", "last"]
 
@@ -111,6 +112,8 @@ class Making:
         Stands for all images and labels of both splits.
     state : Path
         Where members leave what they have.
+    surrogate : Surrogate, optional
+        Of the suite that needs one.
     """
 
     recipe: VerifyRecipe
@@ -121,6 +124,7 @@ class Making:
     tested: I64
     data: str
     state: Path
+    surrogate: Surrogate | None = None
 
     def plan(self) -> list[Task]:
         """Return every member, in the order in which they are made: pairs beside each other."""
@@ -243,6 +247,7 @@ class Making:
                 "radius": recipe.radius,
                 "examples": recipe.examples,
                 "seed": recipe.seed,
+                "surrogate": self.surrogate and self.surrogate.sha256,
             }
         )
         return self.state / f"{key}.{which}.{attack}.json"
@@ -272,6 +277,7 @@ class Making:
     ) -> Evaluation:
         recipe = self.recipe
         with devices.deterministic(execution) as device:
+            shown = None if self.surrogate is None else self.surrogate.network().to(device)
             return evaluate(
                 self._net(weights).to(device),
                 self.test_images[self.tested],
@@ -279,6 +285,7 @@ class Making:
                 radius_255=recipe.radius,
                 suite=recipe.suite,
                 seed=seed64("attack", recipe.seed),
+                surrogate=shown,
                 state=_saved(path),
                 save=lambda state: write_json(path, state),
                 progress=lambda name, done, total: report(

@@ -37,6 +37,7 @@ from datacurate.verification.comparing import compared
 from datacurate.verification.found import Member, StandardMember, Verification
 from datacurate.verification.members import Making, Report, Task, rows_sha256
 from datacurate.verification.record import as_record, seeds_of
+from datacurate.verification.surrogate import Surrogate, surrogate_for
 from datacurate.verification.table import as_markdown
 from datacurate.verification.together import all_made
 
@@ -51,18 +52,12 @@ def resolved(recipe: VerifyRecipe, data: DataSet, parallel: int = 1) -> VerifyRe
     UnknownNameError
         For a network, a method or an attack suite that does not exist.
     UsageError
-        If standard trainings are asked for beside standard trainings, the suite needs a surrogate,
-        or fewer than one member is to go on at a time.
+        If standard trainings are asked for beside standard trainings, or fewer than one member is
+        to go on at a time.
     """
     check_name(recipe.training.model)
     check_method(recipe.training)
     plan(recipe.suite, data.train.identity.classes)
-    if recipe.suite == "transfer":
-        raise UsageError(
-            "a verification has no surrogate for the suite transfer",
-            expected="a suite that attacks each network itself, such as standard or fast",
-            hint="datacurate evaluate NET.pt DATASET --suite transfer --surrogate FILE",
-        )
     if recipe.standard and recipe.training.method == "standard":
         raise UsageError(
             "the trainings are standard ones already", hint="--set standard=false compares them"
@@ -170,6 +165,7 @@ def verify(
     parallel: int = 1,
     command: Sequence[str] = (),
     trainings: Path | None = None,
+    surrogate: Path | None = None,
     on_progress: Report | None = None,
 ) -> Verification:
     """Retrain every arm, evaluate best and last checkpoints, and judge the differences.
@@ -200,6 +196,8 @@ def verify(
         A folder, made if missing, in which trainings and attacks are kept. What another
         verification left there of the same data, rows, recipe of training, kernels, seed and
         version of torch is not made again.
+    surrogate : Path, optional
+        The checkpoint for which the suite ``"transfer"`` makes its examples.
     on_progress : callable, optional
 
     Raises
@@ -215,16 +213,20 @@ def verify(
         saved before stays.
     UsageError, UnknownNameError
         If the arms do not hold, see `datacurate.verification.arms.arms_of`; for `parallel` below
-        one.
+        one; for a suite without the surrogate that it needs.
+    CheckpointError
+        If the surrogate is none, or not for this data.
     """
     refuse_existing_record(out, force)
     identity = data.train.identity
     arms = arms_of(recipe, data, given)
+    shown = surrogate_for(recipe, data, surrogate)
     state = state_directory(out)
     work = {
         "labels": identity.label_fingerprint,
         "pixels": identity.pixel_fingerprint,
         "arms": {name: rows_sha256(arm.rows) for name, arm in given.items()},
+        **({} if shown is None else {"surrogate": shown.sha256}),
     }
 
     together = at_once(recipe, parallel)
@@ -237,7 +239,7 @@ def verify(
         claimed(state, recipe, work, settled, out, force) as full,
         _kept_in(trainings or state) as folder,
     ):
-        making = _making(full, data, arms, folder)
+        making = _making(full, data, arms, folder, shown)
         made = all_made(making, together, on_progress)
         members = tuple(member for member in made if isinstance(member, Member))
         robust = {(member.arm, member.seed): member.best.outcome.robust for member in members}
@@ -256,6 +258,7 @@ def verify(
                 "attacked_rows_sha256": rows_sha256(making.tested),
                 "held_out": len(arms.held_out),
                 "source": data.train.stated_source,
+                **({} if shown is None else {"surrogate": shown.about()}),
             },
             arms={arm: _about(arm, arms, given) for arm in full.arms},
             hardware={
@@ -317,7 +320,13 @@ def _kept_in(folder: Path) -> Iterator[Path]:
         yield folder
 
 
-def _making(recipe: VerifyRecipe, data: DataSet, arms: Arms, state: Path) -> Making:
+def _making(
+    recipe: VerifyRecipe,
+    data: DataSet,
+    arms: Arms,
+    state: Path,
+    surrogate: Surrogate | None = None,
+) -> Making:
     test = data.test
     both = [data.train.identity, test.identity]
     return Making(
@@ -329,6 +338,7 @@ def _making(recipe: VerifyRecipe, data: DataSet, arms: Arms, state: Path) -> Mak
         tested=choose_examples(content_of(test), recipe.examples),
         data=configuration_hash([[i.label_fingerprint, i.pixel_fingerprint] for i in both]),
         state=state,
+        surrogate=surrogate,
     )
 
 

@@ -27,6 +27,7 @@ from datacurate.verification.running import (
     state_directory,
     verify,
 )
+from datacurate.verification.surrogate import surrogate_for
 
 FORMAT = "datacurate.sweep"
 FORMAT_VERSION = "1.0"
@@ -61,6 +62,7 @@ def sweep(
     parallel: int = 1,
     command: Sequence[str] = (),
     trainings: Path | None = None,
+    surrogate: Path | None = None,
     on_progress: Callable[[str, Progress], None] | None = None,
 ) -> dict[str, Any]:
     """Verify at every value, and write a record of each and a table of all.
@@ -84,6 +86,8 @@ def sweep(
         The command line, for the records.
     trainings : Path, optional
         As for `datacurate.verification.verify`; by default they are kept until the sweep ends.
+    surrogate : Path, optional
+        As for `datacurate.verification.verify`, at every value.
     on_progress : callable, optional
         Called with the value and where its verification is.
 
@@ -115,6 +119,7 @@ def sweep(
             refuse_existing_record(path, force)
     for point in points:
         arms_of(point.recipe, data, point.given)
+        surrogate_for(point.recipe, data, surrogate)
     identity = data.train.identity
     work = {
         "labels": identity.label_fingerprint,
@@ -154,6 +159,7 @@ def sweep(
                     parallel=parallel,
                     command=command,
                     trainings=trainings or state,
+                    surrogate=surrogate,
                     on_progress=report,
                 )
             )

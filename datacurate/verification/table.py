@@ -139,6 +139,9 @@ def _repetition(found: Verification) -> list[str]:
         f"- {hardware['processor']}, {hardware['device']}, torch {hardware.get('torch', '?')}, "
         f"datacurate {hardware.get('datacurate', '?')}, {hardware['created']}",
     ]
+    if "surrogate" in data:
+        about = data["surrogate"]
+        lines.append(f"- surrogate {about['file']} (sha256 {about['sha256'][:16]}…)")
     if found.command:
         lines.append(f"- `{shlex.join(found.command)}`")
     return lines

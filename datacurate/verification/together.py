@@ -17,6 +17,7 @@ from datacurate.training.together import Members, in_turn
 from datacurate.verification.arms import Arms
 from datacurate.verification.found import Member, StandardMember
 from datacurate.verification.members import Making, Progress, Report
+from datacurate.verification.surrogate import Surrogate
 
 _OF_ARMS = ("labels", "content", "held_out", "available")
 _OF_MAKING = ("images", "test_images", "test_labels", "tested")
@@ -63,6 +64,7 @@ def all_made(
             "recipe": as_dict(making.recipe),
             "data": making.data,
             "state": str(making.state),
+            "surrogate": making.surrogate and asdict(making.surrogate),
             "classes": making.arms.classes,
         },
         arrays={
@@ -95,6 +97,7 @@ def make(
         **{name: arrays[name] for name in _OF_MAKING},
         data=described["data"],
         state=Path(described["state"]),
+        surrogate=described["surrogate"] and Surrogate(**described["surrogate"]),
     )
     making.made(number, lambda progress: tell(asdict(progress)))
 

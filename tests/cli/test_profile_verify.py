@@ -92,6 +92,36 @@ def test_another_suite_on_kept_trainings(profiled: Path, run: Run) -> None:
     assert "the folder no/such/folder for trainings cannot be made" in err
 
 
+def test_transfer_from_a_surrogate(profiled: Path, run: Run) -> None:
+    options = (*QUICK, "--set", "arms=all,kept", "--suite", "transfer", "--trainings", "arms")
+    code, _, err = run("verify", *options)
+    assert code == 2
+    assert "only the suite transfer has a surrogate, and it needs one" in err
+    assert not (profiled / "arms").exists(), "before anything is trained"
+    found = {}
+    for number, parallel in ((0, "1"), (1, "1"), (1, "2")):
+        surrogate = f"nets/digits.run{number}.pt"
+        given = ("--surrogate", surrogate, "--parallel", parallel, "--force")
+        code, out, err = run("verify", *options, *given)
+        assert code == 0, err
+        assert "by an upper bound of robust accuracy" in out
+        record = json.loads((profiled / "verify.json").read_text())
+        digest = hashlib.sha256((profiled / surrogate).read_bytes()).hexdigest()
+        assert record["data"]["surrogate"] == {"file": surrogate[5:], "sha256": digest}
+        assert (
+            f"- surrogate {surrogate[5:]} (sha256 {digest[:16]}"
+            in (profiled / "verify.md").read_text()
+        )
+        found[number, parallel] = timeless(record["members"])
+    assert found[0, "1"] != found[1, "1"] == found[1, "2"]
+    colours = np.random.default_rng(0).integers(0, 256, (200, 8, 8, 3), dtype=np.uint8)
+    np.savez("rgb.npz", images=colours, labels=np.arange(200) % 10)
+    assert run("profile", "rgb.npz", *QUICK, "--set", "runs=1", "--checkpoints", "others")[0] == 0
+    code, _, err = run("verify", *options, "--surrogate", "others/rgb.run0.pt", "--force")
+    assert code == 1
+    assert "is not for this data" in err
+
+
 def test_two_halves_as_the_only_arms(profiled: Path, run: Run) -> None:
     prune = ("prune", "--balanced", "--keep", "50%", "--out")
     assert run(*prune, "f.npy")[0] == 0
