@@ -10,7 +10,7 @@ from attacked_models import Linear, Normed, clear_images, linear, worst_margins
 from scipy.optimize import linprog
 from torch import Tensor, nn
 
-from datacurate.attacks import suites
+from datacurate.attacks import searches, suites
 from datacurate.attacks.apgd import checkpoints, cross_entropies, margins, targeted_dlr
 from datacurate.attacks.autoattack import autoattack
 from datacurate.attacks.budget import Hunt, Victim
@@ -132,6 +132,68 @@ def test_square_and_rays_find_what_trying_every_corner_finds():
     assert (by_square.forwards < 3000).all(), "a square that is there already costs no pass"
 
 
+def coarse(classes: int, pixels: int) -> Linear:
+    """Return a linear model of so few bits that sums of them are exact in any order."""
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randint(-8, 9, (classes, pixels), generator=generator) / 8
+    return Linear(weight, -weight.sum(dim=1) / 2).requires_grad_(False)
+
+
+def test_squares_asked_ahead_are_those_asked_one_by_one(monkeypatch):
+    model = coarse(4, 3 * 36)
+    x, y = clear_images(model, 12, channels=3, size=6)
+    x = (x * 16).round() / 16
+    y = model(x).argmax(dim=1)
+    hunts, passes = {}, {}
+    for tries in (1, 7, 96):
+        monkeypatch.setattr("datacurate.attacks.square._TRIES", tries)
+        asked = []
+
+        def predict(pixels: Tensor, asked: list[int] = asked) -> Tensor:
+            asked.append(len(pixels))
+            return model(pixels)
+
+        hunts[tries] = hunt = Hunt(Victim(model, model, model), x, y, 1 / 32)
+        with torch.no_grad():
+            square(hunt, WholeTrials(predict), np.arange(12, dtype=np.uint64), 5, queries=400)
+        passes[tries] = len(asked)
+    assert passes[96] < passes[7] / 2 <= passes[1] / 2
+    plain = hunts[1]
+    assert 1 <= plain.broken.sum() <= 11
+    for hunt in hunts.values():
+        assert torch.equal(hunt.broken, plain.broken)
+        assert torch.equal(hunt.candidates, plain.candidates)
+        assert np.array_equal(hunt.steps, plain.steps)
+        assert np.array_equal(hunt.forwards, plain.forwards)
+
+
+@pytest.mark.parametrize("attack", ["apgd-t", "fab-t"])
+def test_targets_at_a_time_are_the_same_searches(attack):
+    model = linear(5, 64).requires_grad_(False)
+    x, y = clear_images(model, 40)
+    keys = np.arange(40, dtype=np.uint64)
+    passes = [suites.Pass(attack, target, 12) for target in range(1, 5)]
+    victim = Victim(model, model, model)
+    together = Hunt(victim, x, y, RADIUS / 4, attempts=4)
+    alone = [Hunt(victim, x, y, RADIUS / 4) for _ in passes]
+    with torch.no_grad():
+        searches.search(passes, together, keys=keys, seed=0)
+        for step, hunt in zip(passes, alone, strict=True):
+            searches.search([step], hunt, keys=keys, seed=0)
+    whole = together.of_examples()
+    broken = torch.stack([hunt.broken for hunt in alone])
+    assert torch.equal(whole.broken, broken.any(dim=0))
+    assert 5 <= whole.broken.sum() <= 35
+    assert (broken.sum(dim=0) > 1).any(), "some examples break towards several targets"
+    assert (model(whole.candidates).argmax(dim=1) != y).equal(whole.broken)
+    assert torch.equal(whole.candidates[~whole.broken], x[~whole.broken])
+    counts = {name: sum(getattr(h, name) for h in alone) for name in ("steps", "gradients")}
+    for name, count in counts.items():
+        left = ~whole.broken.numpy()
+        assert np.array_equal(getattr(whole, name)[left], count[left])
+        assert (getattr(whole, name) <= count).all(), "who is broken leaves all attempts"
+
+
 @pytest.mark.parametrize("suite", ["custom", "fast", "pgd-20"])
 @pytest.mark.parametrize("classes", [2, 3, 10])
 def test_gradient_suites_against_the_exact_robust_set(suite, classes):
@@ -199,11 +261,9 @@ def test_a_claim_that_is_not_confirmed_lets_the_search_go_on():
 
     honest, lied = (Hunt(Victim(model, predict, model), x, y, RADIUS) for predict in (model, quick))
     surrogate_less = np.arange(30, dtype=np.uint64)
-    from datacurate.attacks.searches import search
-
     with torch.no_grad():
         for hunt in (honest, lied):
-            search([suites.Pass("apgd-ce", 0, 60)], hunt, keys=surrogate_less, seed=0)
+            searches.search([suites.Pass("apgd-ce", 0, 60)], hunt, keys=surrogate_less, seed=0)
     assert lied.unconfirmed > 30
     assert honest.unconfirmed == 0
     assert (lied.broken != honest.broken).sum() <= 2
