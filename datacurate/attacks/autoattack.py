@@ -39,8 +39,10 @@ from datacurate.attacks.suites import GRADIENT_FREE, plan
 from datacurate.errors import DatacurateError
 from datacurate.fingerprints import U64, columns_sha256, configuration_hash
 
+SEARCH_VERSION = 3
+"""Of our searches: another number where their results change."""
+
 _ALARM = 0.002  # an attack without gradients that finds more than this alone speaks of masking
-_SEARCH_VERSION = 3  # of our searches: another number where their results change
 _ROWS = 96  # a thread: kernels are fast from about so many on
 _PROBABILITY = 1e-5  # rounding within which outputs look like probabilities
 
@@ -291,7 +293,7 @@ def _title(implementation: Implementation, dtype: torch.dtype) -> str:
     """Return whose searches these are, and in which arithmetic."""
     if implementation == "package":
         return f"pyautoattack {version('pyautoattack')}"
-    return f"datacurate searches {_SEARCH_VERSION}, {str(dtype).removeprefix('torch.')}"
+    return f"datacurate searches {SEARCH_VERSION}, {str(dtype).removeprefix('torch.')}"
 
 
 def _masking(attacks: tuple[str, ...], broken_by: npt.NDArray[np.int8]) -> list[str]:

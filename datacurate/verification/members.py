@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from datacurate.attacks.autoattack import SEARCH_VERSION
 from datacurate.attacks.outcome import AttackState
 from datacurate.data.batches import as_pixels
 from datacurate.evaluation import Evaluation, evaluate
@@ -247,6 +248,7 @@ class Making:
                 "radius": recipe.radius,
                 "examples": recipe.examples,
                 "seed": recipe.seed,
+                "searches": SEARCH_VERSION,
                 "surrogate": self.surrogate and self.surrogate.sha256,
             }
         )
