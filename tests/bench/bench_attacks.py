@@ -43,7 +43,8 @@ def shipped() -> nn.Module:
     from resnet import ResNet18
 
     net = ResNet18().eval()
-    net.load_state_dict(torch.load(examples / "model_test.pt", weights_only=True))
+    weights = torch.load(examples / "model_test.pt", map_location="cpu", weights_only=True)
+    net.load_state_dict(weights)
     return net
 
 
