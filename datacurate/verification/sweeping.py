@@ -119,7 +119,7 @@ def sweep(
             refuse_existing_record(path, force)
     for point in points:
         arms_of(point.recipe, data, point.given)
-        surrogate_for(point.recipe, data, surrogate)
+        shown = surrogate_for(point.recipe, data, surrogate)
     identity = data.train.identity
     work = {
         "labels": identity.label_fingerprint,
@@ -131,6 +131,7 @@ def sweep(
             }
             for point in points
         },
+        **({} if shown is None else {"surrogate": shown.sha256}),
     }
     base = points[0].recipe
     with claimed(state, base, work, lambda r: resolved(r, data, parallel), out, force) as full:
