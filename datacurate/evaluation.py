@@ -16,12 +16,14 @@ from datacurate.attacks.correctness import Progress, correct_under_pgd
 from datacurate.attacks.frozen import device_of
 from datacurate.attacks.outcome import AttackOutcome, AttackState
 from datacurate.attacks.precision import full_float32
+from datacurate.attacks.room import BATCH
 from datacurate.attacks.searches import Implementation
 from datacurate.attacks.suites import WITHOUT_GRADIENTS, is_upper_bound
 from datacurate.data.batches import as_pixels
 from datacurate.fingerprints import U64, content_hashes, mix64, seed64
 from datacurate.ranks.statistics import Accuracy, mcnemar
 from datacurate.recipes import Attack, Execution
+from datacurate.recipes.fields import DType
 from datacurate.training import devices
 
 _CHANCE = 0.01  # McNemar's p below which a weaker attack has found more than a stronger one
@@ -164,17 +166,18 @@ def evaluate(
     radius_255: float = 8.0,
     suite: str = "standard",
     seed: int = 0,
-    batch_size: int = 250,
+    batch_size: int | None = None,
     state: AttackState | None = None,
     save: Callable[[AttackState], None] | None = None,
     progress: Progress | None = None,
     implementation: Implementation = "own",
+    dtype: DType = "auto",
     surrogate: nn.Module | None = None,
 ) -> Evaluation:
     """Attack one model and return what it withstands.
 
-    The attacks look for directions in bfloat16 where the model's device multiplies it; whether an
-    example is broken is decided in float32. The model comes back as it was.
+    Whether an example is broken is decided in float32, whatever the attacks look for directions in.
+    The model comes back as it was.
 
     Parameters
     ----------
@@ -188,13 +191,16 @@ def evaluate(
         Such as ``"standard"``; see `datacurate.attacks.suites.plan`.
     seed : int
         Each example's noise follows from it and the example's pixels.
-    batch_size : int
+    batch_size : int, optional
     state, save
         To resume; see `datacurate.attacks.autoattack.autoattack`. PGD-10 comes after the suite.
     progress : callable, optional
         ``progress(attack, examples_done, examples)`` after each batch.
     implementation : str
         ``"own"``, or ``"package"`` for the attacks of `pyautoattack`.
+    dtype : str
+        In which the attacks look for directions: by default bfloat16 where the model's device is
+        faster in it, else float32.
     surrogate : Module, optional
         On the same device; what the suite ``"transfer"`` makes its examples for.
 
@@ -206,6 +212,7 @@ def evaluate(
     x = as_pixels(torch.from_numpy(images))
     y = torch.from_numpy(labels)
     device = device_of(model, x)
+    execution = Execution(device=str(device), dtype=dtype, kernels="eager")
     reached = state
 
     def keep(found: AttackState) -> None:
@@ -227,14 +234,16 @@ def evaluate(
         save=keep,
         progress=progress,
         implementation=implementation,
-        dtype=getattr(torch, devices.resolve(Execution(device=str(device), kernels="eager")).dtype),
+        dtype=getattr(torch, devices.resolve(execution).dtype),
         surrogate=surrogate,
     )
     assert reached is not None  # a suite has at least one attack
     if "pgd10" not in reached:
         attack = Attack(radius=radius_255, step=2, steps=10, start="zero")
         with full_float32(device):
-            right = correct_under_pgd(model, x, y, attack, batch_size=batch_size, progress=progress)
+            right = correct_under_pgd(
+                model, x, y, attack, batch_size=batch_size or BATCH, progress=progress
+            )
         keep({**reached, "pgd10": right.tolist()})
     pgd10 = np.array(reached["pgd10"], dtype=np.bool_)
     return Evaluation(pgd10=pgd10, outcome=outcome, device=str(device), torch=torch.__version__)

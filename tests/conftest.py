@@ -17,6 +17,12 @@ from datacurate.identity import Identity, identify
 _BESIDE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide the GPUs from tests that are not about them: what they expect is of a CPU."""
+    if config.option.markexpr != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The directory of real data sets: ``$DATACURATE_TEST_DATA``, or one beside the checkout."""

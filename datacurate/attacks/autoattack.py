@@ -27,6 +27,7 @@ from datacurate.attacks.fused import fused, quick
 from datacurate.attacks.outcome import CLEAN_WRONG, SURVIVED, AttackOutcome, AttackState
 from datacurate.attacks.parts import at_once, parts
 from datacurate.attacks.precision import full_float32
+from datacurate.attacks.replayed import Replayed
 from datacurate.attacks.requirements import (
     require_logits,
     require_pixels,
@@ -34,6 +35,7 @@ from datacurate.attacks.requirements import (
     require_surrogate,
     require_within,
 )
+from datacurate.attacks.room import BATCH, fitting
 from datacurate.attacks.searches import Implementation, search
 from datacurate.attacks.suites import GRADIENT_FREE, plan
 from datacurate.errors import DatacurateError
@@ -44,6 +46,7 @@ SEARCH_VERSION = 3
 
 _ALARM = 0.002  # an attack without gradients that finds more than this alone speaks of masking
 _ROWS = 96  # a thread: kernels are fast from about so many on
+_SAMPLE = 16  # images on which copies of a network are compared with it
 _PROBABILITY = 1e-5  # rounding within which outputs look like probabilities
 
 
@@ -55,7 +58,7 @@ def autoattack(
     radius: float,
     suite: str,
     seed: int,
-    batch_size: int = 250,
+    batch_size: int | None = None,
     keys: U64 | None = None,
     state: AttackState | None = None,
     save: Callable[[AttackState], None] | None = None,
@@ -89,7 +92,8 @@ def autoattack(
     suite : str
         Such as ``"standard"``; see `datacurate.attacks.suites.plan`.
     seed : int
-    batch_size : int
+    batch_size : int, optional
+        Examples in a batch: 250 by default, on CUDA up to 2,048 of what fits its memory.
     keys : ndarray of uint64, shape (N,), optional
         To which each example's noise belongs, such as its content hash; its position otherwise.
     state : AttackState, optional
@@ -101,7 +105,7 @@ def autoattack(
     implementation : str
         ``"own"``, or ``"package"`` for the attacks of `pyautoattack`.
     dtype : dtype
-        In which our attacks look for directions: bfloat16 where the device multiplies it, else
+        In which our attacks look for directions: bfloat16 where the device is faster in it, else
         float32. Square compares, and every claim is decided, in float32.
     surrogate : Module, optional
         What the suite ``"transfer"`` makes its examples for.
@@ -131,7 +135,7 @@ def autoattack(
         frozen(model),
         frozen(model if surrogate is None else surrogate),
     ):
-        broken_by, classes, warnings = _clean_pass(predict, x, y, batch_size, device)
+        broken_by, classes, warnings = _clean_pass(predict, x, y, batch_size or BATCH, device)
         todo = plan(suite, classes)
         title = _title(implementation, dtype)
         require_surrogate(suite, surrogate)
@@ -146,8 +150,9 @@ def autoattack(
             seconds, unconfirmed = list(state["seconds"]), state["unconfirmed"]
             spent = np.array(state["spent"], dtype=np.int32).reshape(spent.shape)
             done = state["passes"]
-        sample = x[:batch_size].to(device).float()
+        sample = x[:_SAMPLE].to(device).float()
         victims = [_victim(network, sample, dtype, implementation) for network in networks]
+        batch_size = batch_size or min(fitting(victim, sample) for victim in victims)
         # Kernels of an accelerator fill it, and a stranger's module may not be for two threads.
         whole = device.type != "cpu" or any(victim.copied is None for victim in victims)
         while done < len(todo.passes):
@@ -156,7 +161,7 @@ def autoattack(
             room = batch_size if whole else min(batch_size, _ROWS * torch.get_num_threads())
             if implementation == "package":
                 room = 0
-            passes = todo.together(done, room // max(1, len(survivors)))
+            passes = todo.together(done, room // max(1, min(len(survivors), batch_size)))
             began = time.perf_counter()
             for end, rows in _batches(survivors, batch_size):
                 cut = [rows] if whole else parts(rows)
@@ -179,6 +184,7 @@ def autoattack(
                         keys=keys[part],
                         seed=seed,
                         implementation=implementation,
+                        tries=room if whole else _ROWS,
                         surrogate=victims[-1] if surrogate is not None else None,
                     )
                     for part, hunt in zip(cut, hunts, strict=True)
@@ -285,8 +291,12 @@ def _victim(
     copied = fused(network, sample, torch.float32)
     steady = quick(network, copied, torch.float32)
     searched = copied if dtype == torch.float32 else fused(network, sample, dtype)
+    cheapest = quick(network, searched, dtype)
+    # What could be traced asks for the same kernels every time.
+    if sample.device.type == "cuda" and copied is not None:
+        return Victim(Replayed(exact), Replayed(cheapest), Replayed(steady))
     explicit = None if searched is None else differentiable(searched, sample)
-    return Victim(exact, quick(network, searched, dtype), steady, copied, explicit)
+    return Victim(exact, cheapest, steady, copied, explicit)
 
 
 def _title(implementation: Implementation, dtype: torch.dtype) -> str:

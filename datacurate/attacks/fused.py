@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import operator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from datacurate.attacks.budget import Predict
+from datacurate.attacks.precision import full_float32
 from datacurate.nets.normalization import Normalize
 
 SUMS = (operator.add, operator.iadd, torch.add)
@@ -26,7 +28,6 @@ RELUS = (functional.relu, torch.relu)
 
 _SAME = 1e-4  # difference from the network's logits, relative to the largest, of a float32 copy
 _SIMILAR = 0.1  # and of a bfloat16 copy
-_SAMPLE = 16  # images on which copies are compared
 _EVEN = 0.01  # smallest scale, relative to the largest, by which a result may be divided again
 
 
@@ -118,7 +119,6 @@ def fused(model: nn.Module, sample: Tensor, dtype: torch.dtype) -> fx.GraphModul
     dtype : dtype
         float32 or bfloat16, of convolutions and features; logits are float32.
     """
-    sample = sample[:_SAMPLE]
     try:
         tracer = _Tracer()
         graph = tracer.trace(copy.deepcopy(model).eval())
@@ -150,11 +150,17 @@ def quick(model: nn.Module, copied: fx.GraphModule | None, dtype: torch.dtype) -
     """
 
     def predict(x: Tensor) -> Tensor:
-        if copied is not None:
-            logits: Tensor = copied(x.contiguous(memory_format=torch.channels_last))
-            return logits.float()
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
-            logits = model(x)
+        # A copy's layers have their types already.
+        arithmetic: AbstractContextManager[object] = (
+            full_float32(x.device)
+            if dtype == torch.float32
+            else torch.autocast(x.device.type, dtype, enabled=copied is None)
+        )
+        with arithmetic:
+            if copied is None:
+                logits: Tensor = model(x)
+            else:
+                logits = copied(x.contiguous(memory_format=torch.channels_last))
         return logits.float()
 
     return predict

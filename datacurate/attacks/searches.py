@@ -32,6 +32,7 @@ def search(
     keys: U64,
     seed: int,
     implementation: Implementation = "own",
+    tries: int = 1,
     surrogate: Victim | None = None,
 ) -> Tensor:
     """Look for adversarial examples of correctly classified ones with one attack.
@@ -48,6 +49,8 @@ def search(
     seed : int
     implementation : str
         ``"own"``, or ``"package"`` for the attacks of AutoAttack as `pyautoattack` has them.
+    tries : int
+        How many queries Square may make in one pass, if it has fewer examples.
     surrogate : Victim, optional
         What the transfer attacks attack.
 
@@ -69,7 +72,7 @@ def search(
         return package_search(hunt, step, keys=keys, chance=chance)
     if step.attack == "square":
         trials = windowed(hunt.victim.copied, hunt.x) or WholeTrials(hunt.victim.steady)
-        square(hunt, trials, keys, chance, queries=step.steps)
+        square(hunt, trials, keys, chance, queries=step.steps, tries=tries)
     elif step.attack == "rays":
         rays(hunt, queries=step.steps)
     elif step.attack == "pgd":

@@ -19,8 +19,8 @@ from datacurate.attacks.noise import keyed_uniform
 from datacurate.fingerprints import U64
 
 _FIRST_SHARE = 0.8  # of the image's pixels in the first squares
-_TRIES = 96  # in one pass: kernels are fast from about so many on
 _WASTE = 0.5  # squares kept, on average, among those that an image is asked about at a time
+_RAREST = 0.005  # share of squares kept below which nobody is asked about more at a time
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # queries after which it halves
 
 
@@ -123,7 +123,9 @@ class Squares:
         return cls(*(tensor.to(device) for tensor in tensors))
 
 
-def square(hunt: Hunt, trials: Trials, keys: U64, chance: int, *, queries: int) -> None:
+def square(
+    hunt: Hunt, trials: Trials, keys: U64, chance: int, *, queries: int, tries: int = 1
+) -> None:
     """Run Square once on every example of a hunt.
 
     It starts from vertical stripes. Each query paints one square of the image, in every channel
@@ -144,6 +146,8 @@ def square(hunt: Hunt, trials: Trials, keys: U64, chance: int, *, queries: int) 
         Seed of stripes and squares.
     queries : int
         After the start.
+    tries : int
+        How many queries may share a pass, if there are fewer images.
     """
     rows = rows_of(hunt)[~hunt.broken]
     count, channels, height, width = hunt.x.shape
@@ -170,10 +174,10 @@ def square(hunt: Hunt, trials: Trials, keys: U64, chance: int, *, queries: int) 
             trials.keep(kept)
         if not len(rows):
             return
-        ahead = max(1, min(_TRIES // len(rows), int(_WASTE / kept_share)))
+        ahead = max(1, min(tries // len(rows), int(_WASTE / kept_share)))
         query = asked[:, None] + torch.arange(ahead, device=asked.device)
-        tries = (query < queries).flatten().nonzero()[:, 0]
-        which, query = tries // ahead, query.flatten()[tries]
+        due = (query < queries).flatten().nonzero()[:, 0]
+        which, query = due // ahead, query.flatten()[due]
         # One side for all windows: the largest, moved into the image.
         size = int(squares.sizes[query].max())
         tops = squares.tops[query].clamp(max=height - size)
@@ -198,7 +202,7 @@ def square(hunt: Hunt, trials: Trials, keys: U64, chance: int, *, queries: int) 
         asked += torch.bincount(which[counts], minlength=len(rows))
         taken = counts & better
         share = float(taken.sum()) / float(counts.sum())
-        kept_share = max(0.9 * kept_share + 0.1 * share, _WASTE / _TRIES)
+        kept_share = max(0.9 * kept_share + 0.1 * share, _RAREST)
         if not taken.any():
             continue
         trials.accept(taken[chosen].nonzero()[:, 0])

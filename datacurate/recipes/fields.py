@@ -25,6 +25,7 @@ RankedColumn = Literal[
     "final_probability",
     "minimum_perturbation",
 ]
+DType = Literal["auto", "float32", "bfloat16"]
 MethodName = Literal["pgd-at", "trades", "mart", "gairat", "fgsm-rs", "n-fgsm", "standard"]
 Start = Literal["uniform", "zero", "gaussian"]
 
@@ -214,7 +215,7 @@ class Execution:
     """
 
     device: str = "auto"
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    dtype: DType = "auto"
     threads: int = ranged(0, least=0)
     kernels: Literal["auto", "eager", "compiled"] = "auto"
 

@@ -6,27 +6,34 @@ Everything that differs between CPUs and CUDA is in this module.
 from __future__ import annotations
 
 import contextlib
+import functools
+import math
 import os
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils import deterministic as memory
 
+from datacurate.attacks.replayed import Replayed
 from datacurate.errors import TrainingError, UsageError
 from datacurate.files.provenance import cores
 from datacurate.recipes import Execution
 
+_TIMED = 7  # times; the first few choose kernels
 _GRAPHS = 64  # of one network class in one process, all shapes and modes together
 
 
 def resolve(execution: Execution, at_once: int = 1) -> Execution:
     """Return an execution with every ``"auto"`` decided for this machine.
 
-    bfloat16 is taken where the processor multiplies it in hardware, else float32; float16 never,
-    for CPUs have no fast kernels for it. Threads left open are all cores, shared by as many
+    bfloat16 is taken where the device multiplies it in hardware and faster than float32; float16
+    never, for CPUs have no fast kernels for it. Threads left open are all cores, shared by as many
     trainings as run `at_once`. Kernels left open are eager: for what trainings are long enough to
     compile, see `datacurate.training.kernels.decide`.
 
@@ -41,7 +48,7 @@ def resolve(execution: Execution, at_once: int = 1) -> Execution:
     _check_device(device)
     dtype = execution.dtype
     if dtype == "auto":
-        dtype = "bfloat16" if _multiplies_bfloat16(device) else "float32"
+        dtype = "bfloat16" if _faster_in_bfloat16(device) else "float32"
     threads = execution.threads or max(1, cores() // at_once)
     kernels = "eager" if execution.kernels == "auto" else execution.kernels
     return replace(execution, device=device, dtype=dtype, threads=threads, kernels=kernels)
@@ -87,10 +94,13 @@ def deterministic(execution: Execution) -> Iterator[torch.device]:
     threads = torch.get_num_threads()
     was = torch.are_deterministic_algorithms_enabled()
     benchmark = torch.backends.cudnn.benchmark
+    filled = memory.fill_uninitialized_memory  # type: ignore[attr-defined]
     # cuBLAS reads it when it starts; without it deterministic mode refuses matrix products.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(execution.threads)
     torch.use_deterministic_algorithms(True)
+    # It would write every result twice, for programs that read what nobody has written.
+    memory.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     try:
         with _every_graph_compiled(execution):
@@ -98,6 +108,7 @@ def deterministic(execution: Execution) -> Iterator[torch.device]:
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(was)
+        memory.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = benchmark
 
 
@@ -142,6 +153,52 @@ def compiled(net: nn.Module, execution: Execution) -> nn.Module:
         nn.Module,
         torch.compile(net, dynamic=False, fullgraph=True, options=options),  # type: ignore[arg-type]
     )
+
+
+class Replaying(nn.Module):
+    """A network whose passes under attack are recorded and replayed, for CUDA.
+
+    It shares the network's weights and modes, and gives the same results. Recorded is what attacks
+    repeat: a pass over a full batch in eval mode, with a gradient to the images alone.
+
+    Parameters
+    ----------
+    net : Module
+    execution : Execution
+    batch_size : int
+        Of a full batch.
+    """
+
+    def __init__(self, net: nn.Module, execution: Execution, batch_size: int) -> None:
+        super().__init__()
+        self.net = net
+
+        def attacked(x: Tensor) -> Tensor:
+            with autocast(execution):
+                logits: Tensor = net(x)
+            return logits
+
+        self._attacked = Replayed(attacked, sizes=(batch_size,))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits of a full batch of images."""
+        if x.requires_grad and torch.is_grad_enabled() and not self.net.training:
+            return self._attacked(x)
+        logits: Tensor = self.net(x)
+        return logits
+
+
+def in_graphs(net: nn.Module, execution: Execution, batch_size: int) -> nn.Module:
+    """Return what full batches go through: it shares a network's weights and modes.
+
+    Compiled graphs where they are asked for, on CUDA recordings of the network's own kernels, else
+    the network itself.
+    """
+    if execution.kernels == "compiled":
+        return compiled(net, execution)
+    if execution.device.startswith("cuda"):
+        return Replaying(net, execution, batch_size)
+    return net
 
 
 def compile_errors() -> tuple[type[Exception], ...]:
@@ -202,8 +259,28 @@ def _check_device(device: str) -> None:
         )
 
 
-def _multiplies_bfloat16(device: str) -> bool:
+@functools.cache
+def _faster_in_bfloat16(device: str) -> bool:
+    """Return whether convolutions take less time in bfloat16 than in float32.
+
+    CPUs that have the instructions are asked, for some take twice as long with them: Intel's with
+    AVX-512 bf16 where AMX is missing or hidden by a virtual machine.
+    """
     if device.startswith("cuda"):
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    if not (capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")):
+        return False
+    best = {torch.float32: math.inf, torch.bfloat16: math.inf}
+    with torch.no_grad():
+        for _ in range(_TIMED):
+            # In turn, so that a busy machine slows both.
+            for dtype in best:
+                maps, weights = (
+                    torch.ones(shape, dtype=dtype).to(memory_format=torch.channels_last)
+                    for shape in ((32, 64, 8, 8), (64, 64, 3, 3))
+                )
+                started = time.perf_counter()
+                functional.conv2d(maps, weights, padding=1)
+                best[dtype] = min(best[dtype], time.perf_counter() - started)
+    return best[torch.bfloat16] < best[torch.float32]

@@ -190,8 +190,7 @@ class Run:
         self.step = method(training.method)
         self.net = initial_network(training, data, seed).to(device)
         # Graphs are for one shape: full batches go through them, a last short one does not.
-        compiled = execution.kernels == "compiled"
-        self.full = devices.compiled(self.net, execution) if compiled else self.net
+        self.full = devices.in_graphs(self.net, execution, training.optimizer.batch_size)
         optimizer = training.optimizer
         self.optimizer = torch.optim.SGD(
             self.net.parameters(),

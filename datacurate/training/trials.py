@@ -139,8 +139,8 @@ def measured(execution: Execution, training: Training, data: TrainingData) -> tu
     """Return what kernels make of the first batch, and the seconds of the first time."""
     with devices.deterministic(execution) as device:
         net = initial_network(training, data, seed=0).to(device)
-        model = devices.compiled(net, execution) if execution.kernels == "compiled" else net
         rows = data.rows[: training.optimizer.batch_size]
+        model = devices.in_graphs(net, execution, len(rows))
         images = torch.from_numpy(data.images[rows]).to(device)
         x = augmented(images, np.arange(len(rows)), training.augmentation, 0, 0)
         y = torch.from_numpy(data.labels[rows]).to(device)

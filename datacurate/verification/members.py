@@ -287,6 +287,7 @@ class Making:
                 radius_255=recipe.radius,
                 suite=recipe.suite,
                 seed=seed64("attack", recipe.seed),
+                dtype=execution.dtype,
                 surrogate=shown,
                 state=_saved(path),
                 save=lambda state: write_json(path, state),

@@ -139,14 +139,13 @@ def coarse(classes: int, pixels: int) -> Linear:
     return Linear(weight, -weight.sum(dim=1) / 2).requires_grad_(False)
 
 
-def test_squares_asked_ahead_are_those_asked_one_by_one(monkeypatch):
+def test_squares_asked_ahead_are_those_asked_one_by_one():
     model = coarse(4, 3 * 36)
     x, y = clear_images(model, 12, channels=3, size=6)
     x = (x * 16).round() / 16
     y = model(x).argmax(dim=1)
     hunts, passes = {}, {}
     for tries in (1, 7, 96):
-        monkeypatch.setattr("datacurate.attacks.square._TRIES", tries)
         asked = []
 
         def predict(pixels: Tensor, asked: list[int] = asked) -> Tensor:
@@ -155,7 +154,8 @@ def test_squares_asked_ahead_are_those_asked_one_by_one(monkeypatch):
 
         hunts[tries] = hunt = Hunt(Victim(model, model, model), x, y, 1 / 32)
         with torch.no_grad():
-            square(hunt, WholeTrials(predict), np.arange(12, dtype=np.uint64), 5, queries=400)
+            keys = np.arange(12, dtype=np.uint64)
+            square(hunt, WholeTrials(predict), keys, 5, queries=400, tries=tries)
         passes[tries] = len(asked)
     assert passes[96] < passes[7] / 2 <= passes[1] / 2
     plain = hunts[1]

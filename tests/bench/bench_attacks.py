@@ -49,19 +49,26 @@ def shipped() -> nn.Module:
 
 
 def package(
-    net: nn.Module, images: np.ndarray, labels: np.ndarray, radius: float, suite: str, seed: int
+    net: nn.Module,
+    images: np.ndarray,
+    labels: np.ndarray,
+    radius: float,
+    suite: str,
+    seed: int,
+    batch_size: int,
 ):
     """Return seconds and which examples the package leaves."""
     x = torch.from_numpy(images).permute(0, 3, 1, 2).float().div(255).contiguous()
     y = torch.from_numpy(labels)
     chosen = ["apgd-ce", "apgd-t"] if suite == "custom" else None
+    device = str(next(net.parameters()).device)
     attack = AutoAttack(
-        net, attacks=chosen, eps=radius / 255, seed=seed, version=suite, device="cpu"
+        net, attacks=chosen, eps=radius / 255, seed=seed, version=suite, device=device
     )
     attack.apgd.n_restarts = 1  # as in its standard version; its custom one leaves five
     began = time.perf_counter()
-    _, predicted = attack.run_standard_evaluation(x, y, batch_size=250)
-    return time.perf_counter() - began, (predicted == y).numpy()
+    _, predicted = attack.run_standard_evaluation(x, y, batch_size=batch_size)
+    return time.perf_counter() - began, (predicted.cpu() == y).numpy()
 
 
 def ours(net: nn.Module, images: np.ndarray, labels: np.ndarray, radius: float, suite: str):
@@ -85,27 +92,34 @@ def main() -> None:
     parser.add_argument("--radius", type=float, default=8.0, help="in 1/255")
     parser.add_argument("--levels", type=int, default=0, help="quantise the input to so many")
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--batch", type=int, default=250, help="of the package")
     given = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
     is_shipped = given.checkpoint == "pyautoattack"
     net = shipped() if is_shipped else load_network(Path(given.checkpoint)).net
     net = Quantised(net, given.levels).eval() if given.levels else net
+    net.to(given.device)
     test = load("cifar10", given.data).test
     assert test.identity.content_hash is not None
     rows = choose_examples(test.identity.content_hash, given.n)
     images, labels = test.images[rows], test.labels[rows]
-    print(
-        f"n {given.n}, radius {given.radius:g}/255, {torch.get_num_threads()} threads, "
-        f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}"
-    )
+    where = f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+    if given.device != "cpu":
+        where = torch.cuda.get_device_name(given.device)
+    print(f"n {given.n}, radius {given.radius:g}/255, {where}, torch {torch.__version__}")
+    if given.device != "cpu":
+        # Starting CUDA takes seconds, which whoever comes first would pay.
+        ours(net, images[:8], labels[:8], given.radius, "pgd-10")
     suite = "fast" if given.part == "fast" else given.suite
     mine, found = ours(net, images, labels, given.radius, suite)
     show(f"datacurate {suite}", mine, found.outcome.robust)
-    for attack, spent in zip(
-        found.outcome.attacks, found.outcome.spent_on_survivors(), strict=True
+    outcome = found.outcome
+    for attack, seconds, spent in zip(
+        outcome.attacks, outcome.seconds, outcome.spent_on_survivors(), strict=True
     ):
-        print(f"    {attack:<12} spent on survivors (least, most): {spent}")
+        print(f"    {attack:<12} {seconds:7.1f} s, spent on survivors (least, most): {spent}")
     if given.part == "fast":
         other, whole = ours(net, images, labels, given.radius, given.suite)
         show(f"datacurate {given.suite}", other, whole.outcome.robust)
@@ -113,12 +127,12 @@ def main() -> None:
         error = 1.96 * difference.std(ddof=1) / np.sqrt(len(difference))
         print(f"  fast − {given.suite} {100 * difference.mean():.2f} ± {100 * error:.2f} points")
     else:
-        other, theirs = package(net, images, labels, given.radius, suite, 0)
+        other, theirs = package(net, images, labels, given.radius, suite, 0, given.batch)
         show("pyautoattack, seed 0", other, theirs)
         print(f"  verdicts that differ: {np.count_nonzero(theirs != found.outcome.robust)}")
         print(f"  broken by ours alone: {np.count_nonzero(theirs & ~found.outcome.robust)}")
         if given.part == "agreement":
-            seconds, again = package(net, images, labels, given.radius, suite, 1)
+            seconds, again = package(net, images, labels, given.radius, suite, 1, given.batch)
             show("pyautoattack, seed 1", seconds, again)
             print(f"  its two seeds differ in {np.count_nonzero(theirs != again)}")
     print(f"ratio {other / mine:.2f}")

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from plain import forward_seconds, network, sgd, train_step
+from plain import forward_seconds, network, sgd, train_step, wait
 
 from datacurate.files.provenance import environment
 from datacurate.recipes import PROFILE_RECIPES, Attack, Augmentation, Execution, Model, Training
@@ -39,25 +39,29 @@ def made_data() -> TrainingData:
     return TrainingData(images, labels, np.arange(len(labels)), images[:10], labels[:10], 10)
 
 
-def seconds(work: Callable[[], Any]) -> float:
+def seconds(work: Callable[[], Any], device: str) -> float:
+    wait(device)
     started = time.perf_counter()
     work()
+    wait(device)
     return time.perf_counter() - started
 
 
 def our_step(training: Training, execution: Execution) -> Callable[[], Any]:
-    run = Run(training, execution, made_data(), 0, torch.device("cpu"))
+    run = Run(training, execution, made_data(), 0, torch.device(execution.device))
     places = np.arange(BATCH)
     return lambda: run.train_batch(places, 0, 0)
 
 
-def plain_step(training: Training, batch: int = BATCH) -> tuple[Callable[[], Any], float]:
+def plain_step(
+    training: Training, device: str, batch: int = BATCH
+) -> tuple[Callable[[], Any], float]:
     """Return the plain step and its float32 forward's seconds."""
-    net = network(training.model.name)
+    net = network(training.model.name).to(device)
     optimizer = sgd(net)
     data = made_data()
     x = torch.from_numpy(data.images[:batch]).permute(0, 3, 1, 2).float().div(255).contiguous()
-    y = torch.from_numpy(data.labels[:batch])
+    x, y = x.to(device), torch.from_numpy(data.labels[:batch]).to(device)
     attack = training.attack
     radius, step = attack.radius / 255, attack.step / 255
     forward = forward_seconds(net, x)
@@ -66,19 +70,21 @@ def plain_step(training: Training, batch: int = BATCH) -> tuple[Callable[[], Any
 
 def compare(training: Training, execution: Execution, repeats: int) -> None:
     """Print both sides of one training's step, timed in turn."""
+    device = execution.device
     with devices.deterministic(execution):
         ours = our_step(training, execution)
-        first = seconds(ours)
+        first = seconds(ours, device)
         ours()
         torch.use_deterministic_algorithms(False)  # ours has to; plain code does not ask for it
-        warm_up, _ = plain_step(training, 16)
+        # On CUDA a first step of another shape would not warm up what the second is measured with.
+        warm_up, _ = plain_step(training, device, 16 if device == "cpu" else BATCH)
         warm_up()
-        theirs, forward = plain_step(training)
+        theirs, forward = plain_step(training, device)
         plain, mine = [], []
         for _ in range(repeats):
-            plain.append(seconds(theirs))
+            plain.append(seconds(theirs, device))
             torch.use_deterministic_algorithms(True)
-            mine += [seconds(ours), seconds(ours)]
+            mine += [seconds(ours, device), seconds(ours, device)]
             torch.use_deterministic_algorithms(False)
     units = 3 * training.attack.steps + 3
     share = min(plain) / (units * forward)
@@ -97,7 +103,7 @@ def work(training: Training, execution: Execution, steps: int, start: Any, done:
         step()
         step()
         start.wait()
-        done.put(seconds(lambda: [step() for _ in range(steps)]))
+        done.put(seconds(lambda: [step() for _ in range(steps)], execution.device))
 
 
 def throughput(training: Training, execution: Execution, processes: int, steps: int) -> float:
@@ -120,11 +126,13 @@ def main() -> None:
     parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
     parser.add_argument("--kernels", choices=["compiled", "eager"], default="compiled")
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--repeats", type=int, default=1, help="of the large step")
     parser.add_argument("--steps", type=int, default=40, help="of each of several processes")
     chosen = parser.parse_args()
-    execution = devices.resolve(Execution("cpu", chosen.dtype, chosen.threads, chosen.kernels))
-    if devices.compiler_missing("cpu") is not None:
+    asked = Execution(chosen.device, chosen.dtype, chosen.threads, chosen.kernels)
+    execution = devices.resolve(asked)
+    if devices.compiler_missing(execution.device) is not None:
         execution = replace(execution, kernels="eager")
     machine = environment()
     print(f"{machine['processor']}, {machine['cores']} cores, torch {machine['torch']}")

@@ -124,7 +124,15 @@ def forward_seconds(net: nn.Module, x: Tensor) -> float:
     best = float("inf")
     with torch.no_grad():
         for _ in range(2):
+            wait(x.device)
             started = time.perf_counter()
             net(x)
+            wait(x.device)
             best = min(best, time.perf_counter() - started)
     return best
+
+
+def wait(device: str | torch.device) -> None:
+    """Wait for everything that a device was asked to do; a CPU does it at once."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)

@@ -43,3 +43,22 @@ def test_compiled_kernels_agree_and_repeat_to_the_bit(
     assert np.array_equal(a.record.probability, b.record.probability)
     # How Triton's kernels are tuned may differ from run to run, so nobody gets them unasked.
     assert kernels.decide(Execution(), training, digits, runs=5000).execution.kernels == "eager"
+
+
+@pytest.mark.parametrize("name", ["pgd-at", "trades", "gairat", "n-fgsm"])
+def test_recorded_passes_give_the_bits_of_the_network_itself(
+    name: str,
+    training: Training,
+    digits: TrainingData,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps = replace(training.attack, steps=1) if name == "n-fgsm" else training.attack
+    training = replace(training, method=name, attack=steps)
+    execution = devices.resolve(Execution())
+    recorded = fit(training, execution, digits, 3, tmp_path / "recorded.pt")
+    monkeypatch.setattr(devices, "in_graphs", lambda net, *_: net)
+    plain = fit(training, execution, digits, 3, tmp_path / "plain.pt")
+    assert np.array_equal(recorded.record.probability, plain.record.probability)
+    for key, weight in plain.last.items():
+        assert torch.equal(weight, recorded.last[key])

@@ -1,0 +1,134 @@
+"""What only a GPU can show of the attacks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from made_nets import right_everywhere
+
+from datacurate.attacks import suites
+from datacurate.attacks.autoattack import autoattack
+from datacurate.attacks.replayed import Replayed
+from datacurate.evaluation import evaluate
+from datacurate.nets import build
+from datacurate.recipes import Execution, Model
+from datacurate.training import devices
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_verdicts_and_budgets_are_those_of_the_cpu(dtype: torch.dtype) -> None:
+    net, x, y = right_everywhere(60)
+    settings = {"radius": 0.004, "suite": "standard", "seed": 0, "dtype": dtype}
+    on_cpu = autoattack(net, x, y, **settings)
+    net.cuda()
+    first, again = autoattack(net, x, y, **settings), autoattack(net, x, y, **settings)
+    assert np.array_equal(first.clean_correct, on_cpu.clean_correct)
+    # Sums in another order turn a close decision, and no more.
+    assert np.count_nonzero(first.robust != on_cpu.robust) <= 2
+    assert 6 <= first.robust.sum() <= 54
+    survivors = first.robust
+    for attack, spent in zip(first.attacks, first.spent_on_survivors(), strict=True):
+        steps = {"apgd-ce": 100, "apgd-t": 900, "fab-t": 900, "square": 5000}[attack]
+        assert (first.spent[first.attacks.index(attack), survivors, 0] == steps).all(), spent
+    assert np.array_equal(first.broken_by, again.broken_by)
+    assert np.array_equal(first.spent, again.spent)
+    assert next(net.parameters()).is_cuda
+    assert net.training is False
+
+
+@pytest.mark.parametrize(
+    "suite", ["custom", "fast", "pgd-20", "square", "rays", "transfer", "package"]
+)
+def test_every_suite_runs_where_only_deterministic_kernels_may(
+    suite: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suites, "_QUERIES", 100)
+    monkeypatch.setattr(suites, "_LABEL_QUERIES", 100)
+    net, x, y = right_everywhere(40)
+    images = (x * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    found = []
+    with devices.deterministic(devices.resolve(Execution(device="cuda"))) as device:
+        for _ in range(2):
+            found.append(
+                evaluate(
+                    net.to(device),
+                    images,
+                    y.numpy(),
+                    radius_255=1.0,
+                    suite="standard" if suite == "package" else suite,
+                    implementation="package" if suite == "package" else "own",
+                    surrogate=net if suite == "transfer" else None,
+                )
+            )
+    first, again = found
+    assert first.device.startswith("cuda")
+    assert np.array_equal(first.outcome.broken_by, again.outcome.broken_by)
+    assert np.array_equal(first.pgd10, again.pgd10)
+    assert first.outcome.robust.sum() < first.outcome.clean_correct.sum()
+
+
+def test_residual_networks_are_attacked_in_bfloat16_without_autograd() -> None:
+    net = build(Model("preact-small", 8), 10, 3, (0.5,) * 3, (0.2,) * 3, seed=0).eval().cuda()
+    x = torch.rand(300, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        y = net(x.cuda()).argmax(dim=1).cpu()
+    settings = {"radius": 0.002, "suite": "custom", "seed": 0}
+    exact = autoattack(net, x, y, **settings)
+    quick = autoattack(net, x, y, dtype=torch.bfloat16, **settings)
+    assert 15 <= exact.robust.sum() <= 285
+    assert np.count_nonzero(exact.robust != quick.robust) <= 6
+
+
+def test_recorded_functions_give_what_they_did_whatever_the_batch() -> None:
+    net = build(Model("preact-small", 8), 10, 3, (0.5,) * 3, (0.2,) * 3, seed=0).eval().cuda()
+    net.requires_grad_(False)
+    asked = []
+
+    def counted(x: torch.Tensor) -> torch.Tensor:
+        asked.append(len(x))
+        return net(x)
+
+    recorded = Replayed(counted)
+    pixels = torch.rand(300, 3, 32, 32, generator=torch.Generator().manual_seed(0)).cuda()
+    kept = []
+    for count in (300, 7, 16, 299, 5, 300):
+        x = pixels[:count].clone().requires_grad_()
+        logits, expected = recorded(x), net(x)
+        torch.testing.assert_close(logits, expected, rtol=0.01, atol=0.01)
+        weights = torch.linspace(-1, 1, expected.numel(), device="cuda").view_as(expected)
+        gradients = [torch.autograd.grad(given, x, weights)[0] for given in (logits, expected)]
+        # Another size of batch has other kernels, and TensorFloat-32 rounds otherwise in each.
+        assert (gradients[0] - gradients[1]).norm() <= 0.05 * gradients[1].norm()
+        kept.append((logits, logits.detach().clone(), gradients[0], gradients[0].clone()))
+    # Nothing that was returned is written again.
+    for logits, then, gradient, before in kept:
+        assert torch.equal(logits, then)
+        assert torch.equal(gradient, before)
+    calls = len(asked)
+    assert set(asked) == {16, 512}
+    with torch.no_grad():
+        for bias in (0.0, 1.0):
+            net.head.bias.fill_(bias)
+            torch.testing.assert_close(recorded(pixels[:9]), net(pixels[:9]), rtol=0.01, atol=0.01)
+    assert len(asked) > calls  # without a gradient it is another recording
+    calls = len(asked)
+    recorded(pixels[:300].requires_grad_())
+    assert len(asked) == calls
+
+
+def test_what_cannot_be_recorded_is_called() -> None:
+    def looking(x: torch.Tensor) -> torch.Tensor:
+        scale = float(x.sum())  # a recording cannot wait for a number
+        return scale * x.flatten(1)
+
+    recorded = Replayed(looking)
+    for value in (1.0, 2.0):
+        x = torch.full((3, 1, 2, 2), value, device="cuda")
+        expected = looking(torch.cat([x, x.new_zeros(13, 1, 2, 2)]))[:3]
+        assert torch.equal(recorded(x), expected)
