@@ -289,12 +289,16 @@ def _victim(
     if implementation == "package":
         return Victim(exact, exact, exact)
     copied = fused(network, sample, torch.float32)
-    steady = quick(network, copied, torch.float32)
     searched = copied if dtype == torch.float32 else fused(network, sample, dtype)
     cheapest = quick(network, searched, dtype)
-    # What could be traced asks for the same kernels every time.
-    if sample.device.type == "cuda" and copied is not None:
-        return Victim(Replayed(exact), Replayed(cheapest), Replayed(steady))
+    if sample.device.type == "cuda":
+        # cuDNN's float32 kernels want channels first (https://github.com/pytorch/pytorch/issues/44943),
+        # which the network has and its copies do not. What could be traced can be recorded.
+        decided = exact if copied is None else Replayed(exact)
+        if dtype == torch.float32:
+            return Victim(decided, decided, decided)
+        return Victim(decided, cheapest if searched is None else Replayed(cheapest), decided)
+    steady = quick(network, copied, torch.float32)
     explicit = None if searched is None else differentiable(searched, sample)
     return Victim(exact, cheapest, steady, copied, explicit)
 

@@ -55,7 +55,7 @@ class Replayed:
         return self._recorded[key](whole)[: len(x)].clone()
 
     def _record(self, x: Tensor, with_gradient: bool) -> Callable[[Tensor], Tensor]:
-        sample = torch.zeros_like(x).copy_(x).requires_grad_(with_gradient)
+        sample = x.contiguous().clone().requires_grad_(with_gradient)
         try:
             # Weights in another type, kept by an autocast around, would be those of this moment.
             with (
