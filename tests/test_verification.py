@@ -22,8 +22,10 @@ from datacurate.errors import (
     UsageError,
 )
 from datacurate.identity import identify
+from datacurate.nets import build
 from datacurate.outputs import only_writer
 from datacurate.recipes import VERIFY_RECIPES, VerifyRecipe, with_settings
+from datacurate.training.checkpoints import save_network
 from datacurate.verification import (
     KEPT,
     GivenRows,
@@ -328,6 +330,35 @@ def test_a_sweep_trains_what_its_values_share_once(digits: DataSet, tmp_path: Pa
     assert names == {"sweep.json", "sweep.csv"} | {
         f"sweep.keep_{count}.{kind}" for count in (400, 800) for kind in ("json", "md")
     }
+
+
+def test_an_unfinished_sweep_belongs_to_its_surrogate(
+    digits: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(RECIPE, arms=("all",), seeds=1, suite="transfer")
+    recipe = replace(recipe, training=replace(RECIPE.training, epochs=1))
+    points = [Point(str(seed), replace(recipe, seed=seed), {}) for seed in (0, 1)]
+    model = recipe.training.model
+    shape = digits.train.identity.shape
+    for seed in (0, 1):
+        net = build(model, 10, shape[2], (0.5,), (0.3,), seed)
+        names = digits.train.identity.class_names
+        save_network(tmp_path / f"{seed}.pt", net.state_dict(), model, names, shape, {})
+
+    def first_alone(recipe: VerifyRecipe, *others: Any, **named: Any) -> Verification:
+        if recipe.seed == 1:
+            raise Stop
+        return verify(recipe, *others, **named)
+
+    out = tmp_path / "sweep.json"
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        patch.setattr("datacurate.verification.sweeping.verify", first_alone)
+        sweep("seed", points, digits, out, surrogate=tmp_path / "0.pt")
+    with pytest.raises(StateError):
+        sweep("seed", points, digits, out, surrogate=tmp_path / "1.pt")
+    table = sweep("seed", points, digits, out, surrogate=tmp_path / "0.pt")
+    records = [read_record(tmp_path / point["record"]) for point in table["points"]]
+    assert {record["data"]["surrogate"]["file"] for record in records} == {"0.pt"}
 
 
 def test_kept_trainings_serve_another_verification(digits: DataSet, tmp_path: Path) -> None:
