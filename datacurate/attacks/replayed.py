@@ -19,8 +19,9 @@ _SIZES = (16, 32, 64, 128, 256)  # batches are filled up to one of them, then to
 class Replayed:
     """A function of images that gives the same as another, sooner.
 
-    There is a recording for each size of batch, with a gradient and without. A function that
-    cannot be recorded, as it looks at its own results, is called as it is.
+    There is a recording for each size of batch, with a gradient and without. The gradient of a pass
+    is to be asked for before the next pass that has one. A function that cannot be recorded, as it
+    looks at its own results, is called as it is.
 
     Parameters
     ----------
@@ -37,7 +38,8 @@ class Replayed:
         self._function = function
         self._sizes = sizes
         self._recorded: dict[Hashable, Callable[[Tensor], Tensor]] = {}
-        self._memory = torch.cuda.graph_pool_handle()
+        # Recordings that share memory overwrite what a pass has left for its gradient.
+        self._memory = {wanted: torch.cuda.graph_pool_handle() for wanted in (False, True)}
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return what the function gives, with a gradient to `x` if it requires one."""
@@ -66,7 +68,7 @@ class Replayed:
                 # Recording goes on in a stream of its own, of which torch warns.
                 warnings.simplefilter("ignore", UserWarning)
                 recorded = torch.cuda.make_graphed_callables(
-                    self._function, (sample,), pool=self._memory
+                    self._function, (sample,), pool=self._memory[with_gradient]
                 )
         except RuntimeError as error:
             if isinstance(error, torch.OutOfMemoryError):
