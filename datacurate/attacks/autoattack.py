@@ -8,6 +8,7 @@ claimed, and a state to resume from.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -291,16 +292,16 @@ def _victim(
     copied = fused(network, sample, torch.float32)
     searched = copied if dtype == torch.float32 else fused(network, sample, dtype)
     cheapest = quick(network, searched, dtype)
-    if sample.device.type == "cuda":
-        # cuDNN's float32 kernels want channels first (https://github.com/pytorch/pytorch/issues/44943),
-        # which the network has and its copies do not. What could be traced can be recorded.
-        decided = exact if copied is None else Replayed(exact)
-        if dtype == torch.float32:
-            return Victim(decided, decided, decided)
-        return Victim(decided, cheapest if searched is None else Replayed(cheapest), decided)
-    steady = quick(network, copied, torch.float32)
-    explicit = None if searched is None else differentiable(searched, sample)
-    return Victim(exact, cheapest, steady, copied, explicit)
+    if sample.device.type != "cuda":
+        steady = quick(network, copied, torch.float32)
+        explicit = None if searched is None else differentiable(searched, sample)
+        return Victim(exact, cheapest, steady, copied, explicit)
+    if copied is None:
+        return Victim(exact, cheapest, exact)
+    # cuDNN's float32 kernels want channels first: https://github.com/pytorch/pytorch/issues/44943
+    channels_first = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
+    steady = Replayed(quick(channels_first, None, torch.float32))
+    return Victim(steady, steady if dtype == torch.float32 else Replayed(cheapest), steady)
 
 
 def _title(implementation: Implementation, dtype: torch.dtype) -> str:

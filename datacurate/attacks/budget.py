@@ -51,7 +51,10 @@ class Victim:
     explicit: Differentiable | None = None
 
     def differentiable(self, x: Tensor) -> tuple[Tensor, Pull]:
-        """Return the logits of `quick` and the way back to the pixels, contiguous like them."""
+        """Return the logits of `quick` and the way back to the pixels, contiguous like them.
+
+        The way back is to be taken before the victim is asked again.
+        """
         if self.explicit is not None:
             logits, pull = self.explicit(x)
             return logits, lambda gradient: pull(gradient).contiguous()

@@ -128,7 +128,7 @@ def fused(model: nn.Module, sample: Tensor, dtype: torch.dtype) -> fx.GraphModul
             if isinstance(module, Convolution) or type(module) is Affine:
                 module.to(dtype)
         copied = copied.to(memory_format=torch.channels_last).requires_grad_(False)
-        with torch.no_grad():
+        with torch.no_grad(), full_float32(sample.device):
             expected, got = model(sample).float(), copied(sample).float()
     # Whatever a stranger's network does that cannot be traced or folded: there is no copy of it.
     except Exception:

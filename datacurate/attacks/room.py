@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from datacurate.attacks.budget import Victim
+from datacurate.attacks.replayed import unfilled
 
 BATCH = 250
 """Examples in a batch where nothing else is known."""
@@ -33,4 +34,4 @@ def fitting(victim: Victim, sample: Tensor) -> int:
     pull(logits)
     taken = torch.cuda.max_memory_allocated(sample.device) - before
     memory = torch.cuda.get_device_properties(sample.device).total_memory
-    return max(1, min(_MOST, int(_SHARE * memory * len(sample) / max(1, taken))))
+    return unfilled(min(_MOST, int(_SHARE * memory * len(sample) / max(1, taken))))

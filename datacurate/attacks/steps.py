@@ -40,10 +40,10 @@ def signed_steps(hunt: Hunt, *, steps: int) -> Tensor:
             logits = hunt.victim.quick(point)
         else:
             logits, pull = hunt.victim.differentiable(point)
+            gradient = pull(cross_entropies(logits, y, y)[1])
         hunt.spend(rows, steps=int(taken > 0), forwards=1, gradients=int(not last))
         hit = hunt.claim(rows, point, logits.argmax(dim=1) != y)
         if not last:
-            gradient = pull(cross_entropies(logits, y, y)[1])
             moved = torch.clamp(point + STEP * gradient.sign(), lower, upper)
             point = torch.where(hit[:, None, None, None], point, moved)
         result[rows] = point
