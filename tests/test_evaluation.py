@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from datacurate.attacks import suites
 from datacurate.evaluation import choose_examples, evaluate
 from datacurate.fingerprints import content_hashes
+from datacurate.training import devices
 
 
 class TwoClasses(nn.Module):
@@ -130,6 +131,13 @@ def test_resumes(grey):
     assert again.as_dict() == whole.as_dict()
     assert np.array_equal(again.pgd10, whole.pgd10)
     assert attacked == []
+
+
+def test_searches_are_in_the_type_asked_for(grey, monkeypatch):
+    monkeypatch.setattr(devices, "_faster_in_bfloat16", lambda device: True)
+    for dtype, found in (("float32", "float32"), ("bfloat16", "bfloat16"), ("auto", "bfloat16")):
+        result = evaluate(TwoClasses(), *grey, suite="pgd-10", dtype=dtype)
+        assert result.outcome.implementation.endswith(found)
 
 
 def test_the_same_images_are_chosen_in_any_order():

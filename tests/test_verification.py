@@ -332,6 +332,33 @@ def test_a_sweep_trains_what_its_values_share_once(digits: DataSet, tmp_path: Pa
     }
 
 
+def test_a_forced_sweep_goes_on_with_its_own_records_alone(digits: DataSet, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, arms=("all",), seeds=1, suite="fast")
+    recipe = replace(recipe, training=replace(RECIPE.training, epochs=1))
+    out = tmp_path / "sweep.json"
+
+    def points(radius: float) -> list[Point]:
+        changed = replace(recipe, radius=radius)
+        return [Point(str(seed), replace(changed, seed=seed), {}) for seed in (0, 1)]
+
+    def radii(table: dict[str, Any]) -> list[float]:
+        records = (read_record(tmp_path / point["record"]) for point in table["points"])
+        return [record["recipe"]["radius"] for record in records]
+
+    def second(value: str, progress: Progress) -> None:
+        if value == "1":
+            raise Stop
+
+    before = sweep("seed", points(8.0), digits, out)
+    assert radii(before) == [8, 8]
+    with pytest.raises(Stop):
+        sweep("seed", points(1.0), digits, out, force=True, on_progress=second)
+    assert radii(before) == [1, 8], "nothing is lost before it is replaced"
+    out.unlink()
+    out.with_suffix(".csv").unlink()
+    assert radii(sweep("seed", points(1.0), digits, out)) == [1, 1]
+
+
 def test_an_unfinished_sweep_belongs_to_its_surrogate(
     digits: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -438,6 +465,15 @@ def test_values_of_a_sweep_that_share_a_training_attack_it_with_their_own_noise(
     shared = [m for m in (*first["members"], *second["members"]) if m["seed"] == 1]
     assert shared[0]["best"]["clean"] == shared[1]["best"]["clean"]
     assert shared[0]["best"]["seed"] != shared[1]["best"]["seed"]
+
+
+def test_attacks_search_in_the_recipe_s_type(
+    found: tuple[Path, Verification], digits: DataSet, tmp_path: Path
+) -> None:
+    other = with_settings(RECIPE, ["execution.dtype=bfloat16", "seeds=1", "epochs=1", "arms=all"])
+    members = (*found[1].members, *verify(other, digits, {}, tmp_path / "verify.json").members)
+    types = [member.best.outcome.implementation.split()[-1] for member in members]
+    assert types == ["float32"] * len(found[1].members) + ["bfloat16"]
 
 
 def test_robust_is_never_above_clean_or_pgd(found: tuple[Path, Verification]) -> None:

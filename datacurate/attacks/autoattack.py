@@ -78,7 +78,8 @@ def autoattack(
     An example's result depends on the seed and its key. It does not depend on the other examples,
     but for rounding: kernels may add in another order for another batch size. All of them share
     Square's sequence of squares. An example leaves the batch when it breaks; every other one is
-    given each attack's whole budget, and the outcome counts it. Where few examples are left,
+    given each attack's whole budget, and the outcome counts it. The rare example that breaks in the
+    search, but not in the fresh pass, goes on with the next attack. Where few examples are left,
     several targets of a targeted attack are searched for at a time.
 
     Parameters
@@ -106,8 +107,8 @@ def autoattack(
     implementation : str
         ``"own"``, or ``"package"`` for the attacks of `pyautoattack`.
     dtype : dtype
-        In which our attacks look for directions: bfloat16 where the device is faster in it, else
-        float32. Square compares, and every claim is decided, in float32.
+        In which our attacks look for directions, float32 or bfloat16. Square compares, and every
+        claim is decided, in float32.
     surrogate : Module, optional
         What the suite ``"transfer"`` makes its examples for.
 
@@ -151,9 +152,12 @@ def autoattack(
             seconds, unconfirmed = list(state["seconds"]), state["unconfirmed"]
             spent = np.array(state["spent"], dtype=np.int32).reshape(spent.shape)
             done = state["passes"]
-        sample = x[:_SAMPLE].to(device).float()
-        victims = [_victim(network, sample, dtype, implementation) for network in networks]
-        batch_size = batch_size or min(fitting(victim, sample) for victim in victims)
+        victims = []
+        if done < len(todo.passes):
+            sample = x[:_SAMPLE].to(device).float()
+            victims = [_victim(network, sample, dtype, implementation) for network in networks]
+            batch_size = batch_size or min(fitting(victim, sample) for victim in victims)
+        batch_size = batch_size or BATCH
         # Kernels of an accelerator fill it, and a stranger's module may not be for two threads.
         whole = device.type != "cpu" or any(victim.copied is None for victim in victims)
         while done < len(todo.passes):

@@ -56,7 +56,7 @@ class AttackOutcome:
         Signs that the robust accuracy may be too high.
     spent : ndarray of int32, shape (A, N, 3), optional
         What each attack spent on each example: iterations or queries, forward passes, gradients.
-        Of every survivor it is the whole budget.
+        Of every survivor it is the whole budget, unless a claim on it is among the unconfirmed.
     """
 
     suite: str

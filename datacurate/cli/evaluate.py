@@ -55,21 +55,16 @@ def evaluate(
 
     Example: datacurate evaluate nets/cifar10.run0.pt cifar10 --suite custom --examples 1000
     """
+    from datacurate.attacks.requirements import require_surrogate
     from datacurate.cli.progress import Watch
     from datacurate.data import load
-    from datacurate.errors import UsageError
     from datacurate.evaluation import choose_examples
     from datacurate.evaluation import evaluate as attack_suite
     from datacurate.fingerprints import sha256_file
     from datacurate.training import devices
     from datacurate.training.checkpoints import load_network, require_for
 
-    if (suite == "transfer") != (surrogate is not None):
-        raise UsageError(
-            "the suite transfer needs a surrogate, and no other suite has one",
-            expected="--suite transfer --surrogate FILE",
-            got=f"--suite {suite}" + ("" if surrogate is None else f" --surrogate {surrogate}"),
-        )
+    require_surrogate(suite, surrogate)
     networks = {path: load_network(path) for path in (checkpoint, surrogate) if path is not None}
     test = load(dataset, data, tell=console.note).test
     for path, network in networks.items():

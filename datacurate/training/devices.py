@@ -1,6 +1,6 @@
 """Where a training runs and with which kernels: decided once, then part of the recipe.
 
-Everything that differs between CPUs and CUDA is in this module.
+What a training asks of a CPU or of CUDA is all in this module.
 """
 
 from __future__ import annotations
@@ -263,11 +263,13 @@ def _check_device(device: str) -> None:
 def _faster_in_bfloat16(device: str) -> bool:
     """Return whether convolutions take less time in bfloat16 than in float32.
 
-    CPUs that have the instructions are asked, for some take twice as long with them: Intel's with
-    AVX-512 bf16 where AMX is missing or hidden by a virtual machine.
+    Of a GPU that multiplies it that is taken for granted. CPUs that have the instructions are
+    asked, for some take twice as long with them: Intel's with AVX-512 bf16 where AMX is missing or
+    hidden by a virtual machine.
     """
     if device.startswith("cuda"):
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        with torch.cuda.device(device):
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     if not (capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")):
         return False

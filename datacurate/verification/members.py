@@ -19,6 +19,7 @@ from torch import nn
 
 from datacurate.attacks.autoattack import SEARCH_VERSION
 from datacurate.attacks.outcome import AttackState
+from datacurate.attacks.precision import full_float32
 from datacurate.data.batches import as_pixels
 from datacurate.evaluation import Evaluation, evaluate
 from datacurate.fingerprints import configuration_hash, seed64, sha256_bytes
@@ -260,7 +261,7 @@ class Making:
     def _clean(self, weights: Weights, execution: Execution) -> Accuracy:
         """Return the accuracy of a network on the unperturbed examples."""
         right = 0
-        with devices.deterministic(execution) as device, torch.no_grad():
+        with devices.deterministic(execution) as device, torch.no_grad(), full_float32(device):
             net = self._net(weights).to(device)
             for start in range(0, len(self.tested), _CLEAN_BATCH):
                 rows = self.tested[start : start + _CLEAN_BATCH]

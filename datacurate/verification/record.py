@@ -16,6 +16,7 @@ from datacurate.attacks.outcome import CLEAN_WRONG, SURVIVED
 from datacurate.attacks.suites import is_upper_bound
 from datacurate.errors import FileError, NewerFormatError
 from datacurate.evaluation import Evaluation
+from datacurate.ranks.statistics import Accuracy
 from datacurate.recipes import VerifyRecipe, as_dict, from_dict, recipe_hash
 from datacurate.recipes.settings import stored_recipe_hash
 from datacurate.verification.arms import pairs
@@ -139,6 +140,8 @@ def _require_consistent(path: Path, record: Mapping[str, Any]) -> None:
                 what = f"{name} accuracy of {member['arm']}, seed {member['seed']}, {which}"
                 counts = [stated[name]["correct"], stated[name]["n"]]
                 require(what, counts, [int(right.sum()), len(right)])
+                percent = Accuracy(*counts).percent
+                require(what, stated[name]["percent"], percent)
     again = [comparison.as_dict() for comparison in judged_again(record)]
     stated_words = [(c["judged"], c["against"], c["word"]) for c in record["comparisons"]]
     require("a verdict", stated_words, [(c["judged"], c["against"], c["word"]) for c in again])

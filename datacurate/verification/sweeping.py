@@ -138,8 +138,9 @@ def sweep(
         found: dict[str, dict[str, Any]] = {}
         for point in points:
             path = records[point.value]
-            # With this sweep's claim in place, a record that is there is one that it finished.
-            if path.exists() and not force:
+            # What is to be replaced stays until then: not every record there is this sweep's.
+            finished = state / f"{path.name}.finished"
+            if finished.exists():
                 found[point.value] = read_record(path)
                 continue
 
@@ -156,7 +157,7 @@ def sweep(
                     data,
                     point.given,
                     path,
-                    force=force,
+                    force=force or path.exists(),
                     parallel=parallel,
                     command=command,
                     trainings=trainings or state,
@@ -164,6 +165,7 @@ def sweep(
                     on_progress=report,
                 )
             )
+            write_text(finished, "")
         table = _table(key, found, records)
         write_text(out.with_suffix(".csv"), as_csv(table))
         write_json(out, table)

@@ -83,7 +83,7 @@ def as_markdown(found: Verification) -> str:
     lines += [f"- {line}." for line in remarks(found)]
     if not found.comparisons:
         lines.append("- None: there is one arm.")
-    if found.expected_detectable is not None:
+    if found.expected_detectable is not None and found.expected_detectable < 100:
         lines.append(
             f"- Expected before the run: a difference of {found.expected_detectable:.1f} points "
             "is seen in 80% of repetitions."
