@@ -179,7 +179,7 @@ def _look(
         logits = hunt.victim.quick(point)
         loss, gradient = losses(logits, y, targets)[0], point
     hunt.spend(rows, forwards=1, gradients=int(with_gradient))
-    hit = hunt.claim(rows, point, logits.argmax(dim=1) != y)
+    hit = hunt.judge(rows, point, logits)
     return loss, gradient, ~hit
 
 

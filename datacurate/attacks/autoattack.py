@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from threading import Lock
@@ -38,11 +39,11 @@ from datacurate.attacks.requirements import (
 )
 from datacurate.attacks.room import BATCH, fitting
 from datacurate.attacks.searches import Implementation, search
-from datacurate.attacks.suites import GRADIENT_FREE, plan
+from datacurate.attacks.suites import GRADIENT_FREE, Pass, plan
 from datacurate.errors import DatacurateError
 from datacurate.fingerprints import U64, columns_sha256, configuration_hash
 
-SEARCH_VERSION = 3
+SEARCH_VERSION = 4
 """Of our searches: another number where their results change."""
 
 _ALARM = 0.002  # an attack without gradients that finds more than this alone speaks of masking
@@ -108,7 +109,8 @@ def autoattack(
         ``"own"``, or ``"package"`` for the attacks of `pyautoattack`.
     dtype : dtype
         In which our attacks look for directions, float32 or bfloat16. Square compares, and every
-        claim is decided, in float32.
+        claim is decided, in float32. What came so close that bfloat16 may have missed it is
+        searched for again in float32.
     surrogate : Module, optional
         What the suite ``"transfer"`` makes its examples for.
 
@@ -160,6 +162,53 @@ def autoattack(
         batch_size = batch_size or BATCH
         # Kernels of an accelerator fill it, and a stranger's module may not be for two threads.
         whole = device.type != "cpu" or any(victim.copied is None for victim in victims)
+
+        def searched(
+            passes: Sequence[Pass], rows: npt.NDArray[np.int64], victims: Sequence[Victim]
+        ) -> npt.NDArray[np.int64]:
+            """Search, note what came of it, and return the rows that `quick` may have missed."""
+            nonlocal unconfirmed
+            name = passes[0].attack
+            attack = todo.attacks.index(name)
+            cut = [rows] if whole else parts(rows)
+            hunts = [
+                # Rows of an image are views that images stored channels last do not have.
+                Hunt(
+                    victims[0],
+                    x[part].to(device).float().contiguous(),
+                    y[part].to(device),
+                    radius,
+                    attempts=len(passes),
+                )
+                for part in cut
+            ]
+            searches = [
+                partial(
+                    search,
+                    passes,
+                    hunt,
+                    keys=keys[part],
+                    seed=seed,
+                    implementation=implementation,
+                    tries=batch_size if whole else _ROWS,
+                    surrogate=victims[-1] if surrogate is not None else None,
+                )
+                for part, hunt in zip(cut, hunts, strict=True)
+            ]
+            autograd = name not in GRADIENT_FREE and any(v.explicit is None for v in victims)
+            claims = at_once(searches, hunts, autograd=autograd)
+            close = np.zeros(len(rows), dtype=np.bool_)
+            for part, hunt, claim in zip(cut, hunts, claims, strict=True):
+                found, claimed = hunt.of_examples(), claim[: len(part)]
+                require_within(name, found.candidates[claimed], found.x[claimed], radius)
+                hits = _confirmed(predict, found.candidates, claimed, found.y)
+                spent[attack, part] += np.stack([found.steps, found.forwards, found.gradients], 1)
+                unconfirmed += found.unconfirmed + int(claimed.sum()) - int(hits.sum())
+                broken_by[part[hits.cpu().numpy()]] = attack
+                near = ~hits & (found.closest <= victims[0].blur)
+                close[np.isin(rows, part[near.cpu().numpy()])] = True
+            return rows[close]
+
         while done < len(todo.passes):
             attack = todo.attacks.index(todo.passes[done].attack)
             survivors = np.flatnonzero(broken_by == SURVIVED)
@@ -168,46 +217,15 @@ def autoattack(
                 room = 0
             passes = todo.together(done, room // max(1, min(len(survivors), batch_size)))
             began = time.perf_counter()
+            name = todo.attacks[attack]
+            close = []
             for end, rows in _batches(survivors, batch_size):
-                cut = [rows] if whole else parts(rows)
-                hunts = [
-                    # Rows of an image are views that images stored channels last do not have.
-                    Hunt(
-                        victims[0],
-                        x[part].to(device).float().contiguous(),
-                        y[part].to(device),
-                        radius,
-                        attempts=len(passes),
-                    )
-                    for part in cut
-                ]
-                searches = [
-                    partial(
-                        search,
-                        passes,
-                        hunt,
-                        keys=keys[part],
-                        seed=seed,
-                        implementation=implementation,
-                        tries=room if whole else _ROWS,
-                        surrogate=victims[-1] if surrogate is not None else None,
-                    )
-                    for part, hunt in zip(cut, hunts, strict=True)
-                ]
-                name = todo.attacks[attack]
-                autograd = name not in GRADIENT_FREE and any(v.explicit is None for v in victims)
-                claims = at_once(searches, hunts, autograd=autograd)
-                for part, hunt, claim in zip(cut, hunts, claims, strict=True):
-                    found, claimed = hunt.of_examples(), claim[: len(part)]
-                    require_within(name, found.candidates[claimed], found.x[claimed], radius)
-                    hits = _confirmed(predict, found.candidates, claimed, found.y)
-                    spent[attack, part] += np.stack(
-                        [found.steps, found.forwards, found.gradients], 1
-                    )
-                    unconfirmed += found.unconfirmed + int(claimed.sum()) - int(hits.sum())
-                    broken_by[part[hits.cpu().numpy()]] = attack
+                close.append(searched(passes, rows, victims))
                 if progress is not None:
                     progress(name, end, len(survivors))
+            sharp = [victim.sharp or victim for victim in victims]
+            for _, rows in _batches(np.concatenate([*close, survivors[:0]]), batch_size):
+                searched(passes, rows, sharp)
             seconds[attack] += time.perf_counter() - began
             done += len(passes)
             if save is not None:
@@ -294,18 +312,27 @@ def _victim(
     if implementation == "package":
         return Victim(exact, exact, exact)
     copied = fused(network, sample, torch.float32)
-    searched = copied if dtype == torch.float32 else fused(network, sample, dtype)
-    cheapest = quick(network, searched, dtype)
     if sample.device.type != "cuda":
+        explicit = None if copied is None else differentiable(copied, sample)
         steady = quick(network, copied, torch.float32)
-        explicit = None if searched is None else differentiable(searched, sample)
-        return Victim(exact, cheapest, steady, copied, explicit)
-    if copied is None:
-        return Victim(exact, cheapest, exact)
-    # cuDNN's float32 kernels want channels first: https://github.com/pytorch/pytorch/issues/44943
-    channels_first = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
-    steady = Replayed(quick(channels_first, None, torch.float32))
-    return Victim(steady, steady if dtype == torch.float32 else Replayed(cheapest), steady)
+        sharp = Victim(exact, steady, steady, copied, explicit)
+    elif copied is None:
+        sharp = Victim(exact, exact, exact)
+    else:
+        # cuDNN's float32 kernels want channels first: https://github.com/pytorch/pytorch/issues/44943
+        channels_first = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
+        recorded = Replayed(quick(channels_first, None, torch.float32))
+        sharp = Victim(recorded, recorded, recorded)
+    if dtype == torch.float32:
+        return sharp
+    searched = fused(network, sample, dtype)
+    cheapest = quick(network, searched, dtype)
+    blur = 2 * float((cheapest(sample) - sharp.steady(sample)).abs().max())
+    if sample.device.type == "cuda":
+        cheapest = cheapest if copied is None else Replayed(cheapest)
+        return replace(sharp, quick=cheapest, blur=blur, sharp=sharp)
+    explicit = None if searched is None else differentiable(searched, sample)
+    return replace(sharp, quick=cheapest, explicit=explicit, blur=blur, sharp=sharp)
 
 
 def _title(implementation: Implementation, dtype: torch.dtype) -> str:

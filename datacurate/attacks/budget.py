@@ -20,7 +20,9 @@ Pull = Callable[[Tensor], Tensor]
 Differentiable = Callable[[Tensor], tuple[Tensor, Pull]]
 """Pixels to float32 logits, and the way back from there."""
 
-_RESULTS = ("candidates", "found", "broken", "steps", "forwards", "gradients", "unconfirmed")
+_RESULTS = (
+    "candidates", "found", "broken", "steps", "forwards", "gradients", "unconfirmed", "closest"
+)  # fmt: skip
 
 Counts = npt.NDArray[np.int32]
 
@@ -42,6 +44,10 @@ class Victim:
         The folded copy that `steady` is, where there is one.
     explicit : callable, optional
         `quick` with gradients that need no autograd, where there is such a way.
+    blur : float
+        About how far `quick` may be off in a difference of two logits.
+    sharp : Victim, optional
+        The same model with `quick` in float32, where it is not that already.
     """
 
     exact: Predict
@@ -49,6 +55,8 @@ class Victim:
     steady: Predict
     copied: fx.GraphModule | None = None
     explicit: Differentiable | None = None
+    blur: float = 0.0
+    sharp: Victim | None = None
 
     def differentiable(self, x: Tensor) -> tuple[Tensor, Pull]:
         """Return the logits of `quick` and the way back to the pixels, contiguous like them.
@@ -94,6 +102,9 @@ class Hunt:
         claim are not counted.
     unconfirmed : int
         Claims that the exact model did not repeat.
+    closest : Tensor of float32, shape (N,)
+        The smallest lead of the label's logit that a `quick` with a `sharp` besides saw within the
+        ball; infinite where none did.
     relentless : bool
         Whether claims go unheard, so that every example gets every step.
     abandoned : bool
@@ -110,6 +121,7 @@ class Hunt:
     candidates: Tensor = field(init=False)
     found: Tensor = field(init=False)
     broken: Tensor = field(init=False)
+    closest: Tensor = field(init=False)
     steps: Counts = field(init=False)
     forwards: Counts = field(init=False)
     gradients: Counts = field(init=False)
@@ -124,6 +136,7 @@ class Hunt:
         self.candidates = self.x.clone()
         self.found = torch.zeros(len(self.x), dtype=torch.bool, device=self.x.device)
         self.broken = self.found.clone()
+        self.closest = torch.full((len(self.x),), torch.inf, device=self.x.device)
         self.steps, self.forwards, self.gradients = np.zeros((3, len(self.x)), dtype=np.int32)
 
     def spend(
@@ -145,6 +158,27 @@ class Hunt:
         ):
             if np.any(more):
                 counts[where] += more
+
+    def judge(self, rows: Tensor, adversarial: Tensor, logits: Tensor) -> Tensor:
+        """Claim what logits within the ball say, and note how close the others came.
+
+        Parameters
+        ----------
+        rows : Tensor of int64, shape (M,)
+            Distinct.
+        adversarial : Tensor of float32, shape (M, C, H, W)
+        logits : Tensor of float32, shape (M, K)
+            Of `quick`.
+
+        Returns
+        -------
+        Tensor of bool, shape (M,)
+            As `claim` does.
+        """
+        y = self.y[rows]
+        if self.victim.sharp is not None:
+            self.closest[rows] = torch.minimum(self.closest[rows], lead(logits, y))
+        return self.claim(rows, adversarial, logits.argmax(dim=1) != y)
 
     def claim(self, rows: Tensor, adversarial: Tensor, wrong: Tensor) -> Tensor:
         """Let the exact model decide about claims.
@@ -187,6 +221,7 @@ class Hunt:
         rows = first * count + torch.arange(count, device=first.device)
         whole.candidates, whole.found = self.candidates[rows], self.found[rows]
         whole.broken, whole.unconfirmed = self.broken[:count], self.unconfirmed
+        whole.closest = self.closest.view(self.attempts, count).amin(dim=0)
         whole.steps, whole.forwards, whole.gradients = (
             counts.reshape(self.attempts, count).sum(axis=0, dtype=np.int32)
             for counts in (self.steps, self.forwards, self.gradients)
@@ -206,6 +241,12 @@ class Hunt:
         for name, value in results.items():
             tensor = isinstance(getattr(self, name), Tensor)
             setattr(self, name, torch.from_numpy(value) if tensor else value)
+
+
+def lead(logits: Tensor, y: Tensor) -> Tensor:
+    """Return by how much the label's logit exceeds the largest other one."""
+    others = logits.scatter(1, y[:, None], -torch.inf).amax(dim=1)
+    return logits.gather(1, y[:, None])[:, 0] - others
 
 
 def rows_of(hunt: Hunt) -> Tensor:

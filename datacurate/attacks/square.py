@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datacurate.attacks.budget import Counts, Hunt, Predict, rows_of
+from datacurate.attacks.budget import Counts, Hunt, Predict, lead, rows_of
 from datacurate.attacks.noise import keyed_uniform
 from datacurate.fingerprints import U64
 
@@ -84,12 +84,6 @@ def side(query: int, height: int, width: int) -> int:
     """Return the side of the square of a query, counted from 0."""
     share = _FIRST_SHARE / 2 ** sum(query > end for end in _HALVINGS)
     return min(max(round(math.sqrt(share * height * width)), 1), height, width)
-
-
-def lead(logits: Tensor, y: Tensor) -> Tensor:
-    """Return by how much the label's logit exceeds the largest other one."""
-    others = logits.scatter(1, y[:, None], -torch.inf).amax(dim=1)
-    return logits.gather(1, y[:, None])[:, 0] - others
 
 
 @dataclass(frozen=True)

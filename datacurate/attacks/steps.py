@@ -42,7 +42,7 @@ def signed_steps(hunt: Hunt, *, steps: int) -> Tensor:
             logits, pull = hunt.victim.differentiable(point)
             gradient = pull(cross_entropies(logits, y, y)[1])
         hunt.spend(rows, steps=int(taken > 0), forwards=1, gradients=int(not last))
-        hit = hunt.claim(rows, point, logits.argmax(dim=1) != y)
+        hit = hunt.judge(rows, point, logits)
         if not last:
             moved = torch.clamp(point + STEP * gradient.sign(), lower, upper)
             point = torch.where(hit[:, None, None, None], point, moved)

@@ -4,6 +4,7 @@ import io
 import json
 import random
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyautoattack
 import pytest
 import torch
 from attacked_models import Linear, Normed, clear_images, linear, worst_margins
+from made_nets import right_everywhere
 from pyautoattack import AutoAttack
 from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
 from torch import Tensor, nn
@@ -365,3 +367,26 @@ def test_agrees_with_the_package_on_its_own_network(monkeypatch):
     outcome = autoattack(net, x, y, radius=radius, suite="custom", seed=0)
     assert np.array_equal(outcome.robust, (predicted == y).numpy())
     assert 0 < outcome.robust.sum() < outcome.clean_correct.sum()
+
+
+def test_what_bfloat16_may_have_missed_is_searched_for_again(monkeypatch):
+    net, x, y = right_everywhere(400)
+    with_sharp = harness._victim
+
+    def without_sharp(*given):
+        return replace(with_sharp(*given), sharp=None, blur=0.0)
+
+    missed = {"again": 0, "once": 0}
+    for radius in (0.002, 0.003):
+        settings = {"radius": radius, "suite": "custom", "seed": 0}
+        exact = autoattack(net, x, y, **settings)
+        for way, victim in (("again", with_sharp), ("once", without_sharp)):
+            monkeypatch.setattr(harness, "_victim", victim)
+            found = autoattack(net, x, y, dtype=torch.bfloat16, **settings)
+            missed[way] += np.count_nonzero(exact.robust != found.robust)
+            close = (found.spent.sum(axis=(0, 2)) > exact.spent.sum(axis=(0, 2))) & exact.robust
+            assert close.any() == (way == "again")
+            assert close.sum() < found.robust.sum() / 2
+        monkeypatch.undo()
+    assert missed["again"] <= 1
+    assert missed["once"] > missed["again"]
