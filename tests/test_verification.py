@@ -332,6 +332,27 @@ def test_a_sweep_trains_what_its_values_share_once(digits: DataSet, tmp_path: Pa
     }
 
 
+def test_a_folder_that_is_not_its_own_is_left_alone(digits: DataSet, tmp_path: Path) -> None:
+    theirs = tmp_path / "verify.state"
+    theirs.mkdir()
+    (theirs / "thesis.txt").write_text("precious")
+    recipe = replace(RECIPE, arms=("all",), seeds=1)
+    for force in (False, True):
+        with pytest.raises(StateError, match="something else"):
+            verify(recipe, digits, {}, tmp_path / "verify.json", force=force)
+    assert (theirs / "thesis.txt").read_text() == "precious"
+    with pytest.raises(UsageError, match="cannot be kept there"):
+        verify(recipe, digits, {}, tmp_path / "v.json", trainings=tmp_path / "v.state")
+
+
+def test_values_of_a_sweep_with_one_file_name_are_refused(digits: DataSet, tmp_path: Path) -> None:
+    points = [Point(value, RECIPE, {}) for value in ("1e-1", "1e+1")]
+    with pytest.raises(UsageError, match="overwrite each other"):
+        sweep("learning_rate", points, digits, tmp_path / "sweep.json")
+    with pytest.raises(UsageError, match="overwrite each other"):
+        sweep("learning_rate", points[:1], digits, tmp_path / "sweep.csv")
+
+
 def test_a_forced_sweep_goes_on_with_its_own_records_alone(digits: DataSet, tmp_path: Path) -> None:
     recipe = replace(RECIPE, arms=("all",), seeds=1, suite="fast")
     recipe = replace(recipe, training=replace(RECIPE.training, epochs=1))

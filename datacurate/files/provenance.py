@@ -110,7 +110,7 @@ def environment() -> dict[str, Any]:
     found: dict[str, Any] = {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
+        "processor": processor(),
         "cores": cores(),
     }
     for package in _PACKAGES:
@@ -126,7 +126,7 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _processor() -> str:
+def processor() -> str:
     """Return the processor's model name; Python's own answer is the architecture on Linux."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():

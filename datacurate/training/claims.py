@@ -77,8 +77,9 @@ def claimed(
     OutputBusyError
         If another process holds the folder.
     StateError
-        If it holds the state of other work.
+        If it holds the state of other work, or what was not left there by a work at all.
     """
+    _refuse_foreign(state)
     state.mkdir(exist_ok=True)
     with only_writer(state / "lock", str(out)):
         if force:
@@ -114,6 +115,22 @@ def _claim(
             hint="ask for the same again to go on with it, or pass --force to start anew",
         )
     return from_dict(type(requested), saved["resolved"])
+
+
+def _refuse_foreign(state: Path) -> None:
+    """Raise if a folder that will be removed holds what a work did not leave there."""
+    if not state.exists() or has_claim(state):
+        return
+    # Killed before its claim was written, a work leaves its lock and a half-written file.
+    left = state.iterdir() if state.is_dir() else iter([state])
+    foreign = sorted(path.name for path in left if path.name != "lock" and path.suffix != ".part")
+    if foreign:
+        raise StateError(
+            f"{state} is where unfinished work would be kept, and holds something else",
+            expected="no such folder, or one with unfinished work",
+            got=", ".join(foreign[:3]) + (", …" if len(foreign) > 3 else ""),
+            hint="move it away, or choose another --out",
+        )
 
 
 def _clear(state: Path) -> None:

@@ -6,26 +6,21 @@ What a training asks of a CPU or of CUDA is all in this module.
 from __future__ import annotations
 
 import contextlib
-import functools
-import math
 import os
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils import deterministic as memory
 
 from datacurate.attacks.replayed import Replayed
 from datacurate.errors import TrainingError, UsageError
-from datacurate.files.provenance import cores
+from datacurate.files.provenance import cores, processor
 from datacurate.recipes import Execution
 
-_TIMED = 7  # times; the first few choose kernels
 _GRAPHS = 64  # of one network class in one process, all shapes and modes together
 
 
@@ -259,13 +254,12 @@ def _check_device(device: str) -> None:
         )
 
 
-@functools.cache
 def _faster_in_bfloat16(device: str) -> bool:
     """Return whether convolutions take less time in bfloat16 than in float32.
 
-    Of a GPU that multiplies it that is taken for granted. CPUs that have the instructions are
-    asked, for some take twice as long with them: Intel's with AVX-512 bf16 where AMX is missing or
-    hidden by a virtual machine.
+    Where the instructions are there, they mostly do. Intel's CPUs with AVX-512 bf16 take nearly
+    twice as long with it where AMX is missing or hidden by a virtual machine. Nothing is timed: the
+    answer must be the same every time.
     """
     if device.startswith("cuda"):
         with torch.cuda.device(device):
@@ -273,16 +267,4 @@ def _faster_in_bfloat16(device: str) -> bool:
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     if not (capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")):
         return False
-    best = {torch.float32: math.inf, torch.bfloat16: math.inf}
-    with torch.no_grad():
-        for _ in range(_TIMED):
-            # In turn, so that a busy machine slows both.
-            for dtype in best:
-                maps, weights = (
-                    torch.ones(shape, dtype=dtype).to(memory_format=torch.channels_last)
-                    for shape in ((32, 64, 8, 8), (64, 64, 3, 3))
-                )
-                started = time.perf_counter()
-                functional.conv2d(maps, weights, padding=1)
-                best[dtype] = min(best[dtype], time.perf_counter() - started)
-    return best[torch.bfloat16] < best[torch.float32]
+    return bool(capabilities.get("amx_bf16")) or "Intel" not in processor()

@@ -222,6 +222,11 @@ def verify(
     arms = arms_of(recipe, data, given)
     shown = surrogate_for(recipe, data, surrogate)
     state = state_directory(out)
+    if trainings is not None and trainings.resolve() == state.resolve():
+        raise UsageError(
+            f"{trainings} is removed when {out} is done: trainings cannot be kept there",
+            hint="choose another --trainings",
+        )
     work = {
         "labels": identity.label_fingerprint,
         "pixels": identity.pixel_fingerprint,

@@ -112,6 +112,13 @@ def sweep(
         )
     state = state_directory(out)
     records = {point.value: record_path(out, key, point.value) for point in points}
+    if len(set(records.values())) != len(values) or out.suffix == ".csv":
+        raise UsageError(
+            "the files of this sweep would overwrite each other",
+            expected="a table in .json, and values that differ in their files' names",
+            got=f"{out.name}; " + ", ".join(path.name for path in records.values()),
+            hint="write the values otherwise, or choose another --out",
+        )
     for path in (out, out.with_suffix(".csv")):
         refuse_existing(path, force)
     if not has_claim(state):
