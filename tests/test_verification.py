@@ -336,11 +336,14 @@ def test_a_folder_that_is_not_its_own_is_left_alone(digits: DataSet, tmp_path: P
     theirs = tmp_path / "verify.state"
     theirs.mkdir()
     (theirs / "thesis.txt").write_text("precious")
+    (theirs / "kernels.json").write_text("{}")
     recipe = replace(RECIPE, arms=("all",), seeds=1)
     for force in (False, True):
         with pytest.raises(StateError, match="something else"):
             verify(recipe, digits, {}, tmp_path / "verify.json", force=force)
     assert (theirs / "thesis.txt").read_text() == "precious"
+    (theirs / "thesis.txt").unlink()
+    verify(recipe, digits, {}, tmp_path / "verify.json")  # a work killed before its claim left it
     with pytest.raises(UsageError, match="cannot be kept there"):
         verify(recipe, digits, {}, tmp_path / "v.json", trainings=tmp_path / "v.state")
 

@@ -121,9 +121,10 @@ def _refuse_foreign(state: Path) -> None:
     """Raise if a folder that will be removed holds what a work did not leave there."""
     if not state.exists() or has_claim(state):
         return
-    # Killed before its claim was written, a work leaves its lock and a half-written file.
+    # Killed before its claim was written, a work leaves its lock, its kernels, half a file.
     left = state.iterdir() if state.is_dir() else iter([state])
-    foreign = sorted(path.name for path in left if path.name != "lock" and path.suffix != ".part")
+    own = ("lock", "kernels.json")
+    foreign = sorted(path.name for path in left if path.name not in own and path.suffix != ".part")
     if foreign:
         raise StateError(
             f"{state} is where unfinished work would be kept, and holds something else",
