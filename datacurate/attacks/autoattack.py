@@ -197,7 +197,7 @@ def autoattack(
             ]
             autograd = name not in GRADIENT_FREE and any(v.explicit is None for v in victims)
             claims = at_once(searches, hunts, autograd=autograd)
-            close = np.zeros(len(rows), dtype=np.bool_)
+            close = []
             for part, hunt, claim in zip(cut, hunts, claims, strict=True):
                 found, claimed = hunt.of_examples(), claim[: len(part)]
                 require_within(name, found.candidates[claimed], found.x[claimed], radius)
@@ -206,8 +206,8 @@ def autoattack(
                 unconfirmed += found.unconfirmed + int(claimed.sum()) - int(hits.sum())
                 broken_by[part[hits.cpu().numpy()]] = attack
                 near = ~hits & (found.closest <= victims[0].blur)
-                close[np.isin(rows, part[near.cpu().numpy()])] = True
-            return rows[close]
+                close.append(part[near.cpu().numpy()])
+            return np.concatenate(close)
 
         while done < len(todo.passes):
             attack = todo.attacks.index(todo.passes[done].attack)
