@@ -33,15 +33,15 @@ check: setup
 	$(BIN)/lint-imports
 
 artifacts: setup
-	$(BIN)/python tools/artifacts.py make digits
-	$(BIN)/python tools/artifacts.py make cifar10-proxy $(if $(UPSTREAM),--upstream $(UPSTREAM))
+	$(BIN)/python -m tools.artifacts make digits
+	$(BIN)/python -m tools.artifacts make cifar10-proxy $(if $(UPSTREAM),--upstream $(UPSTREAM))
 
 check-artifacts: setup
-	$(BIN)/python tools/artifacts.py check $(if $(UPSTREAM),--upstream $(UPSTREAM))
+	$(BIN)/python -m tools.artifacts check $(if $(UPSTREAM),--upstream $(UPSTREAM))
 
 bench: setup
-	$(BIN)/python tests/bench/bench_step.py
-	$(BIN)/python tests/bench/bench_epoch.py
+	$(BIN)/python -m tests.bench.bench_step
+	$(BIN)/python -m tests.bench.bench_epoch
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

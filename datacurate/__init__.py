@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from datacurate.data import DataSet, ImageData, load, load_train
     from datacurate.errors import DatacurateError
     from datacurate.evaluation import evaluate
-    from datacurate.files.indexfile import IndexFile
-    from datacurate.files.indexfile import read as read_index
-    from datacurate.files.indexfile import write as write_index
-    from datacurate.files.rankfile import RankFile
-    from datacurate.files.rankfile import read as read_ranks
-    from datacurate.files.rankfile import write as write_ranks
+    from datacurate.formats.indexfile import IndexFile
+    from datacurate.formats.indexfile import read as read_index
+    from datacurate.formats.indexfile import write as write_index
+    from datacurate.formats.rankfile import RankFile
+    from datacurate.formats.rankfile import read as read_ranks
+    from datacurate.formats.rankfile import write as write_ranks
     from datacurate.profiling import profile
     from datacurate.pruning import prune
     from datacurate.recipes import (
@@ -46,12 +46,12 @@ _HOMES = {
     "load_train": "data",
     "DatacurateError": "errors",
     "evaluate": "evaluation",
-    "IndexFile": "files.indexfile",
-    "read_index": "files.indexfile:read",
-    "write_index": "files.indexfile:write",
-    "RankFile": "files.rankfile",
-    "read_ranks": "files.rankfile:read",
-    "write_ranks": "files.rankfile:write",
+    "IndexFile": "formats.indexfile",
+    "read_index": "formats.indexfile:read",
+    "write_index": "formats.indexfile:write",
+    "RankFile": "formats.rankfile",
+    "read_ranks": "formats.rankfile:read",
+    "write_ranks": "formats.rankfile:write",
     "profile": "profiling",
     "prune": "pruning",
     "PROFILE_RECIPES": "recipes",

@@ -18,7 +18,7 @@ from PIL import Image
 from datacurate.data import DataSet, ImageData
 from datacurate.data.layouts import Layout
 from datacurate.errors import DataError
-from datacurate.files.indexfile import IndexFile, require_match
+from datacurate.formats.indexfile import IndexFile, require_match
 from datacurate.identity import Match
 from datacurate.outputs import atomic_directory, write_json
 

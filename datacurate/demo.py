@@ -15,13 +15,13 @@ import numpy as np
 from datacurate import profiling, verification
 from datacurate.data import load
 from datacurate.data.corruption import flip_labels
-from datacurate.files import indexfile
-from datacurate.files.rankfile import RankFile
+from datacurate.formats import indexfile
+from datacurate.formats.rankfile import RankFile
 from datacurate.pruning import prune
 from datacurate.recipes import PROFILE_RECIPES, VERIFY_RECIPES
 
 FLIPPED = 0.05
-KEPT = 0.9
+KEEP_FRACTION = 0.9
 _SEED = 0
 
 
@@ -55,8 +55,8 @@ def demo(
     directory: Path,
     *,
     force: bool = False,
-    on_profile: Callable[[profiling.Progress], None] | None = None,
-    on_verify: Callable[[verification.Progress], None] | None = None,
+    on_profile: Callable[[profiling.ProfileProgress], None] | None = None,
+    on_verify: Callable[[verification.VerificationProgress], None] | None = None,
 ) -> Demo:
     """Run the demo and leave its files in a directory.
 
@@ -82,13 +82,13 @@ def demo(
     ranks = profiling.profile(
         PROFILE_RECIPES["demo"], data, ranks_path, force=force, on_epoch=on_profile
     )
-    index = prune(ranks, round(KEPT * len(data.trainable)), name=ranks_path.name)
+    index = prune(ranks, round(KEEP_FRACTION * len(data.trainable)), name=ranks_path.name)
     indexfile.write(index_path, index, force=force)
     verified = verification.verify(
         VERIFY_RECIPES["demo"],
         data,
         {
-            verification.KEPT: verification.GivenRows(
+            verification.KEPT_ARM: verification.GivenRows(
                 index.kept, {"file": index_path.name, "selection": dict(index.selection)}
             )
         },

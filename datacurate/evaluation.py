@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from datacurate.attacks.autoattack import autoattack
-from datacurate.attacks.correctness import Progress, correct_under_pgd
+from datacurate.attacks.batch_size import BATCH
+from datacurate.attacks.correctness import AttackProgress, correct_under_pgd
 from datacurate.attacks.frozen import device_of
 from datacurate.attacks.outcome import AttackOutcome, AttackState
 from datacurate.attacks.precision import full_float32
-from datacurate.attacks.room import BATCH
 from datacurate.attacks.searches import Implementation
 from datacurate.attacks.suites import WITHOUT_GRADIENTS, is_upper_bound
 from datacurate.data.batches import as_pixels
@@ -169,7 +169,7 @@ def evaluate(
     batch_size: int | None = None,
     state: AttackState | None = None,
     save: Callable[[AttackState], None] | None = None,
-    progress: Progress | None = None,
+    progress: AttackProgress | None = None,
     implementation: Implementation = "own",
     dtype: DType = "auto",
     surrogate: nn.Module | None = None,

@@ -9,17 +9,17 @@ from typing import Any, Literal, get_args
 from datacurate.data import Standing, load_train, standing
 from datacurate.data.known import KNOWN, official_identity
 from datacurate.errors import DataError, DataMismatchError, UnknownNameError, UsageError
-from datacurate.files import registry
-from datacurate.files.importers.aum import read_aum
-from datacurate.files.importers.cartography import read_cartography
-from datacurate.files.importers.el2n import read_el2n
-from datacurate.files.importers.forgetting import read_forgetting
-from datacurate.files.importers.scores import read_scores
-from datacurate.files.importers.upstream import read_upstream
-from datacurate.files.ordering import Direction
-from datacurate.files.rankfile import RankFile
 from datacurate.fingerprints import sha256_file
+from datacurate.formats.ordering import Direction
+from datacurate.formats.rankfile import RankFile
 from datacurate.identity import Identity
+from datacurate.importers.aum import read_aum
+from datacurate.importers.cartography import read_cartography
+from datacurate.importers.el2n import read_el2n
+from datacurate.importers.forgetting import read_forgetting
+from datacurate.importers.scores import read_scores
+from datacurate.importers.upstream import read_upstream
+from datacurate.remote import registry
 
 Kind = Literal["upstream", "forgetting", "el2n", "aum", "cartography", "scores"]
 Read = Callable[[Path, Identity, Mapping[str, Any]], RankFile]
@@ -47,13 +47,13 @@ def import_ranks(
     ----------
     path : Path
     kind : str
-        Whose they are; see the modules in `datacurate.files.importers`.
+        Whose they are; see the modules in `datacurate.importers`.
     identity : Identity
         Of the examples they are of; see `identity_for`.
     direction : str, optional
         Which end is problematic; needed for ``"scores"``, known for all others.
     never : float, optional
-        As for `datacurate.files.importers.forgetting.read_forgetting`.
+        As for `datacurate.importers.forgetting.read_forgetting`.
     url : str
         Where the file came from; known for files of the registry.
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from datacurate.errors import DataError
-from datacurate.files.digest import digest_of
-from datacurate.files.indexfile import IndexFile
-from datacurate.files.ordering import RANK, Direction, direction_of, rank_by
-from datacurate.files.rankfile import RankFile
+from datacurate.formats.digest import digest_of
+from datacurate.formats.indexfile import IndexFile
+from datacurate.formats.ordering import RANK, Direction, direction_of, rank_by
+from datacurate.formats.rankfile import RankFile
 from datacurate.identity import Match
-from datacurate.ranks.selection import Strategy, select
+from datacurate.selection.select import Strategy, select
 
 TIE_RULE = "mean adversarial true-class probability, then hash of row and label fingerprint"
 NOT_COMPARED = "the ranks were not compared with any data"
@@ -49,11 +49,11 @@ def prune(
     keep : int
         From 1 to the number of profiled examples.
     by : str
-        The column that orders the examples; see `datacurate.files.ordering.rank_by`.
+        The column that orders the examples; see `datacurate.formats.ordering.rank_by`.
     direction : str, optional
         Which end of it is problematic; by default what the format or the file says.
     strategy, balanced, floor, seed
-        As for `datacurate.ranks.selection.select`.
+        As for `datacurate.selection.select.select`.
     name : str
         What the rank file is called.
     match : Match, optional

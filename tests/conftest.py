@@ -9,10 +9,17 @@ from pathlib import Path
 # read when torch is first imported, here and in the commands that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import numpy as np
+import numpy.typing as npt
 import pytest
+from hypothesis import settings
 
 from datacurate.data import ImageData, load_train
 from datacurate.identity import Identity, identify
+
+# A busy machine is no failure.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 _BESIDE_CHECKOUT = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -54,7 +61,15 @@ def cifar10_jpegs(shared_data: Path) -> ImageData:
 @pytest.fixture(scope="session")
 def upstream_npy() -> Path:
     """The ranks that the paper's authors published, as they did, or skip."""
-    path = _BESIDE_CHECKOUT.parent / "upstream" / "prob_rank.npy"
+    beside = _BESIDE_CHECKOUT.parent / "upstream"
+    path = Path(os.environ.get("DATACURATE_TEST_UPSTREAM", beside)) / "prob_rank.npy"
     if not path.is_file():
-        pytest.skip(f"no {path}")
+        pytest.skip(f"no {path}; set DATACURATE_TEST_UPSTREAM to its directory")
     return path
+
+
+@pytest.fixture(scope="session")
+def upstream_ranks(upstream_npy: Path) -> npt.NDArray[np.float64]:
+    """The ranks that the paper's authors published for CIFAR-10; see their repository."""
+    ranks: npt.NDArray[np.float64] = np.load(upstream_npy, allow_pickle=False)
+    return ranks

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from datacurate.files import provenance, runs
-from datacurate.files.rankfile import RankFile
+from datacurate.formats import assembling as runs
+from datacurate.formats import provenance
+from datacurate.formats.rankfile import RankFile
 from datacurate.identity import Identity, identify, without_images
 from datacurate.ranks.scores import RunRecord, pack
 from datacurate.recipes import PROFILE_RECIPES, with_settings

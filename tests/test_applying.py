@@ -15,9 +15,9 @@ from datacurate import applying
 from datacurate.data import DataSet, load
 from datacurate.data.locate import locate
 from datacurate.errors import DataError, DataMismatchError, OutputError, OutputExistsError
-from datacurate.files.indexfile import IndexFile
-from datacurate.files.provenance import Provenance
-from datacurate.files.rankfile import RankFile
+from datacurate.formats.indexfile import IndexFile
+from datacurate.formats.provenance import Provenance
+from datacurate.formats.rankfile import RankFile
 from datacurate.pruning import prune
 from datacurate.ranks import ranking
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from datacurate.files import rankfile
 from datacurate.fingerprints import columns_sha256
+from datacurate.formats import rankfile
 
 pytestmark = [
     pytest.mark.gpu,

@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
-from made_ranks import made_rank_file
 
 from datacurate.errors import DataError, UsageError
 from datacurate.identity import Match, Relation
 from datacurate.pruning import NOT_COMPARED, describe_ranks, gutted_classes, prune
+from tests.made_ranks import made_rank_file
 
 
 def test_prune_states_what_it_did() -> None:

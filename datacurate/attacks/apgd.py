@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from datacurate.attacks.budget import Hunt, rows_of
+from datacurate.attacks.attack_batch import Hunt, rows_of
 from datacurate.attacks.noise import keyed_uniform
 from datacurate.fingerprints import U64
 

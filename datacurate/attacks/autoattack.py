@@ -21,25 +21,25 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from datacurate.attacks.adjoint import differentiable
-from datacurate.attacks.budget import Hunt, Predict, Victim
-from datacurate.attacks.correctness import Progress
+from datacurate.attacks.acceleration.batchnorm_folding import fused, quick
+from datacurate.attacks.acceleration.cuda_graphs import Replayed
+from datacurate.attacks.acceleration.input_gradients import differentiable
+from datacurate.attacks.acceleration.parallel import at_once, parts
+from datacurate.attacks.attack_batch import Hunt, Predict, Victim
+from datacurate.attacks.batch_size import BATCH, fitting
+from datacurate.attacks.correctness import AttackProgress
 from datacurate.attacks.frozen import device_of, frozen
-from datacurate.attacks.fused import fused, quick
 from datacurate.attacks.outcome import CLEAN_WRONG, SURVIVED, AttackOutcome, AttackState
-from datacurate.attacks.parts import at_once, parts
 from datacurate.attacks.precision import full_float32
-from datacurate.attacks.replayed import Replayed
-from datacurate.attacks.requirements import (
+from datacurate.attacks.searches import Implementation, search
+from datacurate.attacks.suites import GRADIENT_FREE, Pass, plan
+from datacurate.attacks.validation import (
     require_logits,
     require_pixels,
     require_same,
     require_surrogate,
     require_within,
 )
-from datacurate.attacks.room import BATCH, fitting
-from datacurate.attacks.searches import Implementation, search
-from datacurate.attacks.suites import GRADIENT_FREE, Pass, plan
 from datacurate.errors import DatacurateError
 from datacurate.fingerprints import U64, columns_sha256, configuration_hash
 
@@ -64,7 +64,7 @@ def autoattack(
     keys: U64 | None = None,
     state: AttackState | None = None,
     save: Callable[[AttackState], None] | None = None,
-    progress: Progress | None = None,
+    progress: AttackProgress | None = None,
     implementation: Implementation = "own",
     dtype: torch.dtype = torch.float32,
     surrogate: nn.Module | None = None,

@@ -13,7 +13,7 @@ from datacurate.attacks.frozen import device_of, frozen
 from datacurate.attacks.pgd import pgd
 from datacurate.recipes import Attack
 
-Progress = Callable[[str, int, int], None]
+AttackProgress = Callable[[str, int, int], None]
 """Called as ``progress(attack, examples_done, examples)``."""
 
 
@@ -25,7 +25,7 @@ def correct_under_pgd(
     *,
     generator: torch.Generator | None = None,
     batch_size: int = 250,
-    progress: Progress | None = None,
+    progress: AttackProgress | None = None,
 ) -> npt.NDArray[np.bool_]:
     """Return whether each example is classified correctly after projected gradient ascent.
 

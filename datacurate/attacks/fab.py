@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from datacurate.attacks.apgd import margins
-from datacurate.attacks.budget import Hunt, rows_of
+from datacurate.attacks.attack_batch import Hunt, rows_of
 
 _TOWARDS_IMAGE = 0.1  # largest weight of the projection of the image itself
 _OVERSHOOT = 1.05

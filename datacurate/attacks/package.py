@@ -20,7 +20,7 @@ from pyautoattack.fab_pt import FABAttack_PT
 from pyautoattack.square import SquareAttack
 from torch import Tensor
 
-from datacurate.attacks.budget import Counts, Hunt, Predict
+from datacurate.attacks.attack_batch import Counts, Hunt, Predict
 from datacurate.attacks.noise import keyed_uniform
 from datacurate.attacks.suites import Pass
 from datacurate.fingerprints import U64

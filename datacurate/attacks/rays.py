@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from datacurate.attacks.budget import Hunt, rows_of
+from datacurate.attacks.attack_batch import Hunt, rows_of
 
 _TOLERANCE = 1e-3  # of the radius a binary search ends with, as in the paper's experiments
 

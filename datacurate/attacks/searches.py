@@ -8,17 +8,17 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from datacurate.attacks.acceleration.incremental_forward import windowed
 from datacurate.attacks.apgd import apgd, cross_entropies, random_start, targeted_dlr
-from datacurate.attacks.budget import Hunt, Victim, rows_of
+from datacurate.attacks.attack_batch import Hunt, Victim, rows_of
 from datacurate.attacks.fab import fab
-from datacurate.attacks.nearest import nearest, runner_up
+from datacurate.attacks.fast_attack import nearest, runner_up
 from datacurate.attacks.package import package_search
+from datacurate.attacks.pgd_attack import signed_steps
 from datacurate.attacks.rays import rays
 from datacurate.attacks.square import WholeTrials, square
-from datacurate.attacks.steps import signed_steps
 from datacurate.attacks.suites import Pass
 from datacurate.attacks.transfer import transfer
-from datacurate.attacks.windows import windowed
 from datacurate.errors import UnknownNameError
 from datacurate.fingerprints import U64, seed64
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datacurate.attacks.budget import Counts, Hunt, Predict, lead, rows_of
+from datacurate.attacks.attack_batch import Counts, Hunt, Predict, lead, rows_of
 from datacurate.attacks.noise import keyed_uniform
 from datacurate.fingerprints import U64
 

@@ -74,7 +74,7 @@ class Pass:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SuitePlan:
     """The attacks of a suite, in order.
 
     Attributes
@@ -111,13 +111,13 @@ def is_upper_bound(suite: str) -> bool:
     return suite not in AUTOATTACK
 
 
-def plan(suite: str, classes: int) -> Plan:
+def plan(suite: str, classes: int) -> SuitePlan:
     """Return the attacks of a suite for a model with so many classes.
 
     ``"custom"`` is APGD on cross-entropy, then APGD on the targeted DLR loss; ``"standard"`` adds
     targeted FAB and Square. Targeted attacks aim at min(9, classes − 1) classes. The targeted DLR
     loss needs four classes; below that APGD-T is left out, and the label says so. ``"fast"`` is
-    an upper bound of what `standard` finds; see `datacurate.attacks.nearest`. ``"pgd-10"``,
+    an upper bound of what `standard` finds; see `datacurate.attacks.fast_attack`. ``"pgd-10"``,
     ``"pgd-20"`` and ``"pgd-1000"`` are PGD with steps of 2/255 from the image; ``"square"`` and
     ``"rays"`` know no gradients; ``"transfer"`` brings the examples of a surrogate.
 
@@ -142,7 +142,7 @@ def plan(suite: str, classes: int) -> Plan:
     if suite.startswith("pgd-"):
         steps = int(suite.removeprefix("pgd-"))
         label = f"PGD-{steps:,}, steps of 2/255 from the image"
-        return Plan(attacks, (Pass("pgd", 0, steps),), label)
+        return SuitePlan(attacks, (Pass("pgd", 0, steps),), label)
     left_out = ""
     if classes < _TARGETED_DLR_CLASSES and "apgd-t" in attacks:
         attacks = tuple(attack for attack in attacks if attack != "apgd-t")
@@ -154,9 +154,9 @@ def plan(suite: str, classes: int) -> Plan:
         for target in (targets if attack.endswith("-t") else (0,))
     )
     if suite in _LABELS:
-        return Plan(attacks, passes, _LABELS[suite])
+        return SuitePlan(attacks, passes, _LABELS[suite])
     names = ", ".join(_TITLES[attack] for attack in attacks)
-    return Plan(attacks, passes, f"AutoAttack {suite} ({names}{left_out})")
+    return SuitePlan(attacks, passes, f"AutoAttack {suite} ({names}{left_out})")
 
 
 def _steps(attack: str) -> int:

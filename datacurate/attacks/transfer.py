@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from datacurate.attacks.apgd import apgd, cross_entropies, random_start
-from datacurate.attacks.budget import Hunt, Victim, rows_of
-from datacurate.attacks.steps import signed_steps
+from datacurate.attacks.attack_batch import Hunt, Victim, rows_of
+from datacurate.attacks.pgd_attack import signed_steps
 from datacurate.fingerprints import U64
 
 

@@ -30,9 +30,9 @@ def align(
     """
     from datacurate.data import load_train
     from datacurate.errors import FileError
-    from datacurate.files import rankfile
-    from datacurate.files.aligning import align as carry_over
     from datacurate.fingerprints import sha256_file
+    from datacurate.formats import rankfile
+    from datacurate.formats.aligning import align as carry_over
     from datacurate.outputs import refuse_existing
 
     refuse_existing(out, force)

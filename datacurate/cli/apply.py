@@ -40,7 +40,7 @@ def apply(
     from datacurate import applying
     from datacurate.data import load
     from datacurate.data.locate import locate
-    from datacurate.files import indexfile
+    from datacurate.formats import indexfile
     from datacurate.outputs import refuse_existing_directory
 
     index = indexfile.read(indices)

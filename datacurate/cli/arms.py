@@ -11,7 +11,7 @@ from datacurate.cli import console
 
 if TYPE_CHECKING:
     from datacurate.data import DataSet
-    from datacurate.files.indexfile import IndexFile
+    from datacurate.formats.indexfile import IndexFile
     from datacurate.recipes import VerifyRecipe
     from datacurate.verification import GivenRows
 
@@ -52,7 +52,7 @@ def indexes(
     """
     from datacurate.cli.sources import pruned, ranks_source
     from datacurate.errors import UsageError
-    from datacurate.verification import KEPT
+    from datacurate.verification import KEPT_ARM
 
     own: dict[str, Named] = {}
     for text in arms:
@@ -61,7 +61,7 @@ def indexes(
             raise UsageError(
                 f"--arm {text} does not say which arm is in which file", expected="NAME=FILE.npy"
             )
-        if name == KEPT:
+        if name == KEPT_ARM:
             raise UsageError(
                 "the arm 'kept' is that of the index file given first",
                 hint=f"datacurate verify {path}",
@@ -83,7 +83,7 @@ def indexes(
 
 def _index(path: Path) -> Named:
     from datacurate.errors import UsageError
-    from datacurate.files import indexfile
+    from datacurate.formats import indexfile
     from datacurate.publishing.fetching import listed
 
     if path.exists():
@@ -101,7 +101,7 @@ def _index(path: Path) -> Named:
 
 def given_rows(arm: str, named: Named, images: DataSet) -> GivenRows:
     """Return the rows of an index, checked against the data, with what is recorded of it."""
-    from datacurate.files import indexfile
+    from datacurate.formats import indexfile
     from datacurate.verification import GivenRows
 
     index = named.index

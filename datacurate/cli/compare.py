@@ -12,7 +12,7 @@ from datacurate.cli import console
 from datacurate.cli.options import Json
 
 if TYPE_CHECKING:
-    from datacurate.files.rankfile import RankFile
+    from datacurate.formats.rankfile import RankFile
     from datacurate.ranks.comparison import Comparison
     from datacurate.ranks.enough import Enough
     from datacurate.ranks.ranking import Ranking
@@ -55,11 +55,11 @@ def compare(
     Example: datacurate compare mine.ranks.h5 theirs.ranks.h5 --per-class
     """
     from datacurate.errors import UsageError
-    from datacurate.files import rankfile
+    from datacurate.formats import rankfile
     from datacurate.ranks.agreement import shared_rows
     from datacurate.ranks.comparison import compare as compare_orders
     from datacurate.ranks.comparison import compare_by_class
-    from datacurate.ranks.selection import parse_amount
+    from datacurate.selection.select import parse_amount
 
     loaded = [rankfile.read(path) for path in files]
     _require_same_data(files, loaded)
@@ -125,7 +125,7 @@ def _runs(path: Path, ranks: RankFile, by: list[str] | None) -> dict[str, Rankin
 
 def _orders(files: list[Path], loaded: list[RankFile], by: list[str] | None) -> dict[str, Ranking]:
     """Return the order of every file by every column named, or by its rank."""
-    from datacurate.files.ordering import RANK, rank_by
+    from datacurate.formats.ordering import RANK, rank_by
 
     orders: dict[str, Ranking] = {}
     for number, (path, ranks) in enumerate(zip(files, loaded, strict=True), start=1):

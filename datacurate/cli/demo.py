@@ -11,7 +11,7 @@ from datacurate.cli import console
 from datacurate.cli.options import Force
 
 if TYPE_CHECKING:
-    from datacurate.verification import Progress as VerifyProgress
+    from datacurate.verification import VerificationProgress
 
 
 def demo(
@@ -42,7 +42,7 @@ def demo(
     started = time.monotonic()
     with Watch(profiled + members * epochs) as watch:
 
-        def on_verify(progress: VerifyProgress) -> None:
+        def on_verify(progress: VerificationProgress) -> None:
             what = f"verify {progress.arm}"
             if progress.epoch is not None:
                 before = profiled + (progress.member - 1) * epochs

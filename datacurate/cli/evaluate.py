@@ -55,7 +55,7 @@ def evaluate(
 
     Example: datacurate evaluate nets/cifar10.run0.pt cifar10 --suite custom --examples 1000
     """
-    from datacurate.attacks.requirements import require_surrogate
+    from datacurate.attacks.validation import require_surrogate
     from datacurate.cli.progress import Watch
     from datacurate.data import load
     from datacurate.evaluation import choose_examples

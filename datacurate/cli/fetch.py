@@ -13,7 +13,7 @@ from datacurate.cli import console
 from datacurate.cli.options import Force, Json
 
 if TYPE_CHECKING:
-    from datacurate.files.registry import Entry
+    from datacurate.remote.registry import Entry
 
 
 def fetch(
@@ -56,7 +56,7 @@ def fetch(
     """
     from datacurate import pruning
     from datacurate.errors import UsageError
-    from datacurate.files import rankfile
+    from datacurate.formats import rankfile
     from datacurate.outputs import atomic_path, refuse_existing
     from datacurate.publishing import fetching
 

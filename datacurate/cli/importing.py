@@ -65,7 +65,7 @@ def import_file(
     """
     from datacurate import importing
     from datacurate.errors import FileError
-    from datacurate.files import rankfile
+    from datacurate.formats import rankfile
     from datacurate.outputs import refuse_existing
     from datacurate.pruning import describe_ranks
 

@@ -19,7 +19,7 @@ def placed(execution: Execution, together: int) -> str:
 
 def warn_if_crowded(execution: Execution, together: int) -> None:
     """Warn where trainings at a time ask for more cores than there are."""
-    from datacurate.files.provenance import cores
+    from datacurate.machine import cores
 
     if execution.device == "cpu" and together * execution.threads > cores():
         console.warn(

@@ -11,9 +11,9 @@ from datacurate.cli import console
 from datacurate.cli.options import Data, Force, Json, RecipeName, Settings
 
 if TYPE_CHECKING:
-    from datacurate.files.rankfile import RankFile
+    from datacurate.formats.rankfile import RankFile
+    from datacurate.profiling.estimates import Estimate
     from datacurate.recipes import ProfileRecipe
-    from datacurate.training.estimates import Estimate
 
 
 def profile(
@@ -68,12 +68,12 @@ def profile(
     Example: datacurate profile cifar10 --data ~/data/cifar10 --recipe proxy
     """
     from datacurate import profiling
-    from datacurate.budget import within_budget
     from datacurate.cli.placing import placed, warn_if_crowded
     from datacurate.cli.progress import Watch, duration
     from datacurate.data import load
     from datacurate.data.known import standing
     from datacurate.outputs import refuse_existing
+    from datacurate.profiling.time_budget import within_budget
     from datacurate.recipes import PROFILE_RECIPES, recipe_hash, with_settings
     from datacurate.recipes.settings import load as load_recipe
 

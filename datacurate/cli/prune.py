@@ -12,7 +12,7 @@ from datacurate.cli.options import Data, Force, Json
 from datacurate.cli.sources import pruned, ranks_source
 
 if TYPE_CHECKING:
-    from datacurate.files.indexfile import Form, IndexFile
+    from datacurate.formats.indexfile import Form, IndexFile
 
 _MOST_ROWS = 20  # classes shown before the table keeps to those that lose most
 
@@ -88,7 +88,7 @@ def prune(
     Example: datacurate prune cifar10.ranks.h5 --keep 40000 --out idx.npy
     """
     from datacurate.errors import FileError
-    from datacurate.files import indexfile
+    from datacurate.formats import indexfile
 
     # An output that cannot be written is said before the work, not after it.
     indexfile.refuse_existing_pair(out, force)

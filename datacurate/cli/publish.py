@@ -52,9 +52,9 @@ def publish(
     Example: datacurate publish cifar10.ranks.h5 --repo me/cifar10-ranks --dry-run
     """
     from datacurate.errors import UsageError
-    from datacurate.files.registry import check_repository
     from datacurate.publishing import bundle
     from datacurate.publishing.publish import publish as send
+    from datacurate.remote.registry import check_repository
 
     check_repository(repo)
     if not dry_run:

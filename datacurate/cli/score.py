@@ -106,7 +106,7 @@ def _network(checkpoint: Path, network: str | None, part: ImageData) -> nn.Modul
     import sys
 
     from datacurate.training.checkpoints import load_network, require_for
-    from datacurate.training.foreign import load_foreign
+    from datacurate.training.user_networks import load_foreign
 
     if network is not None:
         # As `python -m` would have it: a module beside the data is found.

@@ -13,8 +13,8 @@ from datacurate.cli import console
 from datacurate.cli.options import Force, Json
 
 if TYPE_CHECKING:
-    from datacurate.files.indexfile import IndexFile
-    from datacurate.files.rankfile import RankFile
+    from datacurate.formats.indexfile import IndexFile
+    from datacurate.formats.rankfile import RankFile
 
 _BINS = 10
 _BAR = 40  # characters of the longest bar
@@ -43,7 +43,7 @@ def show(
     Example: datacurate show cifar10.ranks.h5 --check
     """
     if file.suffix == ".npy":
-        from datacurate.files import indexfile
+        from datacurate.formats import indexfile
 
         # Reading an index file checks all there is to check.
         index = indexfile.read(file)
@@ -58,7 +58,7 @@ def show(
     if column is not None or out is not None:
         _export(file, column, out, force)
         return
-    from datacurate.files import rankfile
+    from datacurate.formats import rankfile
 
     ranks = rankfile.read(file)
     if as_json:
@@ -72,7 +72,7 @@ def _export(file: Path, column: str | None, out: Path | None, force: bool) -> No
     import numpy as np
 
     from datacurate.errors import FileError, UsageError
-    from datacurate.files import rankfile
+    from datacurate.formats import rankfile
     from datacurate.outputs import atomic_path, refuse_existing
 
     if column is None or out is None:
@@ -90,7 +90,7 @@ def _export(file: Path, column: str | None, out: Path | None, force: bool) -> No
 def _check(file: Path, as_json: bool) -> None:
     """Print what was recomputed; raise for the first thing that does not hold."""
     from datacurate.errors import FileError
-    from datacurate.files.checking import check
+    from datacurate.formats.checking import check
 
     found = check(file)
     if as_json:
@@ -229,7 +229,7 @@ def _pairs(values: Mapping[str, Any]) -> str:
 
 
 def _index_summary(index: IndexFile) -> dict[str, Any]:
-    from datacurate.files.digest import as_json
+    from datacurate.formats.digest import as_json
 
     return {
         "kept": len(index.kept),
@@ -244,7 +244,7 @@ def _index_summary(index: IndexFile) -> dict[str, Any]:
 
 
 def _index_lines(file: Path, index: IndexFile) -> Iterator[str]:
-    from datacurate.files.digest import describe_digest
+    from datacurate.formats.digest import describe_digest
 
     yield f"{file}: {len(index.kept):,} of {index.dataset.examples:,} rows kept, {index.created}"
     yield f"data set     {describe_digest(index.dataset)}"

@@ -10,8 +10,8 @@ from datacurate.cli import console
 from datacurate.errors import UsageError
 
 if TYPE_CHECKING:
-    from datacurate.files.indexfile import IndexFile
-    from datacurate.files.rankfile import RankFile
+    from datacurate.formats.indexfile import IndexFile
+    from datacurate.formats.rankfile import RankFile
     from datacurate.identity import Match
 
 _PATTERN = "*.ranks.h5"
@@ -78,7 +78,7 @@ def pruned(
     ----------
     meant : RanksSource
     keep : str
-        An amount; see `datacurate.ranks.selection.parse_amount`.
+        An amount; see `datacurate.selection.select.parse_amount`.
     data : Path, optional
         What was given as ``--data``.
     by, direction, **choice
@@ -90,8 +90,8 @@ def pruned(
         As reading, comparing with data and pruning do.
     """
     from datacurate import pruning
-    from datacurate.files import rankfile
-    from datacurate.ranks.selection import parse_amount
+    from datacurate.formats import rankfile
+    from datacurate.selection.select import parse_amount
 
     rankfile.require_column(meant.path, by)
     ranks = rankfile.read(meant.path, columns=("probability", by))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datacurate.cli.progress import Watch
     from datacurate.data import DataSet
     from datacurate.recipes import VerifyRecipe
-    from datacurate.verification import Point, Progress, Verification
+    from datacurate.verification import Point, Verification, VerificationProgress
 
 
 def verify(
@@ -150,7 +150,7 @@ def verify(
     images = load(*recorded_data(dataset, data), tell=console.note)
     points = []
     for number, value in enumerate(values):
-        named = {**({verification.KEPT: kept[number]} if kept else {}), **own}
+        named = {**({verification.KEPT_ARM: kept[number]} if kept else {}), **own}
         given = {name: given_rows(name, index, images) for name, index in named.items()}
         changes = [*wanted, f"{key}={value}"] if key not in (None, "keep") else wanted
         chosen = recipe_for(recipe or default_recipe(dataset), changes, given)
@@ -303,7 +303,7 @@ def _effect_line(recipe: VerifyRecipe, images: DataSet) -> str:
 
 
 def _watch(
-    watch: Watch, progress: Progress, prefix: str, points: Sequence[Point], number: int
+    watch: Watch, progress: VerificationProgress, prefix: str, points: Sequence[Point], number: int
 ) -> None:
     what = f"{prefix}{progress.arm}, seed {progress.seed} ({progress.member}/{progress.members})"
     if progress.epoch is None:

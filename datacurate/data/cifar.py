@@ -15,7 +15,7 @@ import numpy.typing as npt
 from datacurate.data.known import KNOWN
 from datacurate.data.layouts import Layout, Split
 from datacurate.errors import DataError
-from datacurate.files.pickles import load_arrays
+from datacurate.formats.pickles import load_arrays
 
 _PIXELS = 3 * 32 * 32
 _LARGEST_MEMBER = 1 << 29  # bytes; the largest official one has 155 MB

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,7 @@ from datacurate.data.layouts import Split
 from datacurate.data.locate import Located, locate
 from datacurate.errors import DataError
 from datacurate.identity import identify
-
-Tell = Callable[[str], None]
+from datacurate.notices import Notify
 
 
 def known_names() -> tuple[str, ...]:
@@ -25,7 +23,7 @@ def known_names() -> tuple[str, ...]:
     return tuple(KNOWN)
 
 
-def load(name: str, data: str | Path | None = None, *, tell: Tell | None = None) -> DataSet:
+def load(name: str, data: str | Path | None = None, *, tell: Notify | None = None) -> DataSet:
     """Return a data set with its two splits.
 
     Parameters
@@ -78,7 +76,7 @@ def load(name: str, data: str | Path | None = None, *, tell: Tell | None = None)
 
 
 def load_train(
-    name: str, data: Path | None = None, *, tell: Tell | None = None, fetching: bool = True
+    name: str, data: Path | None = None, *, tell: Notify | None = None, fetching: bool = True
 ) -> ImageData:
     """Return the training split of a data set, as `load` does, without reading the other.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,17 +23,16 @@ from datacurate.errors import (
     UnknownNameError,
     UsageError,
 )
-from datacurate.files.download import download
-from datacurate.files.hub import dataset_snapshot
 from datacurate.fingerprints import label_fingerprint, pixel_fingerprint
+from datacurate.notices import Notify
+from datacurate.remote.download import download
+from datacurate.remote.hub import dataset_snapshot
 
 VARIABLE = "DATACURATE_DATA"
 
 _HUB = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)(?:@([\w./-]+?))?(?:/([\w./-]+))?/?")
 
 _SUFFIXES = (".npz", ".parquet", ".zip", ".tar", ".tar.gz", ".tgz")
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class Located:
 
 
 def locate(
-    name: str, data: Path | None = None, tell: Tell | None = None, *, fetching: bool = True
+    name: str, data: Path | None = None, tell: Notify | None = None, *, fetching: bool = True
 ) -> Located:
     """Find a data set by its name or path; download it if it is known and nowhere else.
 
@@ -137,7 +135,7 @@ def _on_hub(address: str) -> Located:
     return Located(repository.partition("/")[2], None, layout, address)
 
 
-def _known(known: Known, data: Path | None, tell: Tell, fetching: bool) -> tuple[Layout, str]:
+def _known(known: Known, data: Path | None, tell: Notify, fetching: bool) -> tuple[Layout, str]:
     if data is not None:
         if not data.exists():
             raise DataNotFoundError(
@@ -196,7 +194,7 @@ def _environment(known: Known) -> list[Path]:
     return [inside, directory] if inside.is_dir() else [directory]
 
 
-def _fetch(known: Known, archive: Archive, looked: list[str], tell: Tell) -> None:
+def _fetch(known: Known, archive: Archive, looked: list[str], tell: Notify) -> None:
     """Download a known data set into the cache: the official archive, or else the Hub's mirror."""
     cache = cache_directory()
     try:

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from datacurate.errors import DatacurateError
-from datacurate.files import rankfile
-from datacurate.files.rankfile import RankFile
+from datacurate.formats import rankfile
+from datacurate.formats.rankfile import RankFile
 from datacurate.identity import relate
+from datacurate.notices import Notify
 from datacurate.publishing.fetching import fetch, from_copy, listed
 from datacurate.ranks.agreement import agreement, agreement_by_class
 from datacurate.ranks.comparison import Comparison, compare
 
-Tell = Callable[[str], None]
-KEPT = 0.8
+KEPT_SHARE = 0.8
 """The share of examples that the comparison would keep: the paper's 40,000 of CIFAR-10."""
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedRanks:
     """Ranks that others may be compared with.
 
     Attributes
@@ -45,7 +44,7 @@ class Agreed:
     Attributes
     ----------
     overall : Comparison
-        With `KEPT` of the examples kept.
+        With `KEPT_SHARE` of the examples kept.
     classes : mapping of str to float
         Spearman's correlation within each class, in [−1, 1]; NaN where a score is constant. Empty
         where the classes are not known.
@@ -55,7 +54,7 @@ class Agreed:
     classes: dict[str, float]
 
 
-def published(name: str, copy: Path | None = None, *, tell: Tell | None = None) -> Published:
+def published(name: str, copy: Path | None = None, *, tell: Notify | None = None) -> PublishedRanks:
     """Return published ranks to compare with.
 
     Parameters
@@ -78,12 +77,12 @@ def published(name: str, copy: Path | None = None, *, tell: Tell | None = None) 
     """
     if copy is not None:
         ranks, origin = from_copy(name, copy)
-        return Published(name, origin, ranks)
+        return PublishedRanks(name, origin, ranks)
     found = fetch(name, tell=tell)
-    return Published(name, found.origin, rankfile.read(found.path))
+    return PublishedRanks(name, found.origin, rankfile.read(found.path))
 
 
-def agreed(ranks: RankFile, other: Published) -> Agreed:
+def agreed(ranks: RankFile, other: PublishedRanks) -> Agreed:
     """Compare ranks with published ones of the same examples.
 
     Raises
@@ -93,13 +92,13 @@ def agreed(ranks: RankFile, other: Published) -> Agreed:
     """
     both = ranks.ranking(), other.ranks.ranking()
     identity = ranks.identity
-    overall = compare(*both, keep=round(KEPT * int(ranks.profiled.sum())))
+    overall = compare(*both, keep=round(KEPT_SHARE * int(ranks.profiled.sum())))
     by_class = agreement_by_class(*both, identity.labels) if identity.labelled else {}
     names = identity.class_names
     return Agreed(overall, {names[label]: each.spearman for label, each in by_class.items()})
 
 
-def comparable(ranks: RankFile, tell: Tell) -> Published | str | None:
+def comparable(ranks: RankFile, tell: Notify) -> PublishedRanks | str | None:
     """Return the published ranks of the same data, or why they are not compared with, or None.
 
     None where the registry has no ranks of the name of this data.
@@ -119,13 +118,13 @@ def comparable(ranks: RankFile, tell: Tell) -> Published | str | None:
     return other
 
 
-def agreement_of(ranks: RankFile, other: Published | None, instead: str = "") -> list[str]:
+def agreement_of(ranks: RankFile, other: PublishedRanks | None, instead: str = "") -> list[str]:
     """Return what is known of the agreement between runs and with published ranks.
 
     Parameters
     ----------
     ranks : RankFile
-    other : Published, optional
+    other : PublishedRanks, optional
         What they are compared with.
     instead : str
         What to say where there is nothing published to compare with.
@@ -152,7 +151,7 @@ def _between_runs(ranks: RankFile) -> list[str]:
     ]
 
 
-def _sentences(found: Agreed, other: Published) -> list[str]:
+def _sentences(found: Agreed, other: PublishedRanks) -> list[str]:
     """Return the agreement with published ranks in words."""
     overall = found.overall
     lines = [

@@ -5,24 +5,24 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from datacurate.errors import FileError, UsageError
-from datacurate.files import rankfile
-from datacurate.files.checking import check
-from datacurate.files.rankfile import RankFile
-from datacurate.files.registry import check_name
 from datacurate.fingerprints import sha256_file
+from datacurate.formats import rankfile
+from datacurate.formats.checking import check
+from datacurate.formats.rankfile import RankFile
+from datacurate.notices import Notify
 from datacurate.outputs import atomic_directory, write_text
-from datacurate.publishing.agreeing import Published, agreed, agreement_of, comparable
+from datacurate.publishing.agreeing import PublishedRanks, agreed, agreement_of, comparable
 from datacurate.publishing.card import CITATION, card, title
 from datacurate.publishing.croissant import croissant
 from datacurate.publishing.fetching import SUMS
-from datacurate.publishing.pictures import draw, draw_agreement
+from datacurate.remote.registry import check_name
+from datacurate.reports.figures import draw, draw_agreement
 
-Tell = Callable[[str], None]
 PICTURES = "pictures"
 
 
@@ -84,7 +84,7 @@ def make(
     folder: Path,
     *,
     licence: str | None = None,
-    tell: Tell | None = None,
+    tell: Notify | None = None,
 ) -> Bundle:
     """Write a rank file's bundle into an empty folder, after checking the rank file.
 
@@ -116,7 +116,7 @@ def make(
         files.append(history.name)
         shutil.copyfile(history, folder / history.name)
     other = comparable(ranks, tell or (lambda _: None))
-    published = other if isinstance(other, Published) else None
+    published = other if isinstance(other, PublishedRanks) else None
     pictures = pictures_of(ranks, published, folder)
     files += pictures
     stated = licence or ranks.provenance.source.get("licence")
@@ -153,7 +153,7 @@ def write(
     *,
     licence: str | None = None,
     force: bool = False,
-    tell: Tell | None = None,
+    tell: Notify | None = None,
 ) -> Bundle:
     """Write a bundle to a folder that appears when it is whole.
 
@@ -178,7 +178,7 @@ def write(
     return dataclasses.replace(made, folder=folder)
 
 
-def pictures_of(ranks: RankFile, published: Published | None, folder: Path) -> dict[str, str]:
+def pictures_of(ranks: RankFile, published: PublishedRanks | None, folder: Path) -> dict[str, str]:
     """Draw ranks, and their agreement with published ones, into a folder of a bundle.
 
     Returns

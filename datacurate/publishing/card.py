@@ -9,10 +9,10 @@ from typing import Any
 
 import jinja2
 
-from datacurate.files import hub
-from datacurate.files.columns import KNOWN_COLUMNS
-from datacurate.files.rankfile import RankFile, file_columns
-from datacurate.publishing.pictures import TOP, top_shares
+from datacurate.formats.columns import KNOWN_COLUMNS
+from datacurate.formats.rankfile import RankFile, file_columns
+from datacurate.remote import hub
+from datacurate.reports.figures import TOP, top_shares
 
 CITATION = """\
 @misc{dong2021data,

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from datacurate.files.rankfile import RankFile
 from datacurate.fingerprints import sha256_file
+from datacurate.formats.rankfile import RankFile
 
 _FORMATS = {
     ".h5": "application/x-hdf5",

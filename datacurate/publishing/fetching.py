@@ -19,12 +19,15 @@ from datacurate.errors import (
     UnreachableError,
     UsageError,
 )
-from datacurate.files import hub, rankfile
-from datacurate.files.artifacts import artifacts_directory
-from datacurate.files.download import download
-from datacurate.files.importers.upstream import read_upstream
-from datacurate.files.rankfile import RankFile
-from datacurate.files.registry import (
+from datacurate.fingerprints import sha256_file
+from datacurate.formats import rankfile
+from datacurate.formats.rankfile import RankFile
+from datacurate.importers.upstream import read_upstream
+from datacurate.notices import Notify
+from datacurate.remote import hub
+from datacurate.remote.artifacts import artifacts_directory
+from datacurate.remote.download import download
+from datacurate.remote.registry import (
     Entry,
     Source,
     check_name,
@@ -33,9 +36,7 @@ from datacurate.files.registry import (
     load,
     stand_in,
 )
-from datacurate.fingerprints import sha256_file
 
-Tell = Callable[[str], None]
 SUMS = "SHA256SUMS"
 _DEFAULT_BRANCH = "main"
 
@@ -67,7 +68,7 @@ class Fetched:
     notes: tuple[str, ...] = ()
 
 
-def fetch(name: str, *, tell: Tell | None = None, or_stand_in: bool = False) -> Fetched:
+def fetch(name: str, *, tell: Notify | None = None, or_stand_in: bool = False) -> Fetched:
     """Return published ranks of the registry.
 
     Parameters
@@ -132,7 +133,7 @@ def from_copy(name: str, raw: Path) -> tuple[RankFile, str]:
 
 
 def fetch_from(
-    repository: str, name: str, revision: str | None = None, *, tell: Tell | None = None
+    repository: str, name: str, revision: str | None = None, *, tell: Notify | None = None
 ) -> Fetched:
     """Return the ranks of a name from a data set repository on the Hub.
 
@@ -166,7 +167,7 @@ def fetch_from(
     return Fetched(name, path, origin, _content(path))
 
 
-def revision_of(name: str, revision: str, *, tell: Tell | None = None) -> Fetched:
+def revision_of(name: str, revision: str, *, tell: Notify | None = None) -> Fetched:
     """Return another revision of registered ranks, from the repository that the registry names.
 
     Raises
@@ -202,7 +203,7 @@ def ranks_cache() -> Path:
     return Path(platformdirs.user_cache_dir("datacurate")) / "ranks"
 
 
-def _from_any(entry: Entry, say: Tell) -> Fetched:
+def _from_any(entry: Entry, say: Notify) -> Fetched:
     """Return an entry's rank file from the first source that gives it."""
     failures: list[DatacurateError] = []
     for source in entry.sources:
@@ -229,7 +230,7 @@ def _from_any(entry: Entry, say: Tell) -> Fetched:
     )
 
 
-def _bundled(entry: Entry, source: Source, say: Tell) -> Path:
+def _bundled(entry: Entry, source: Source, say: Notify) -> Path:
     path = artifacts_directory() / source.file
     if not path.is_file() or (got := sha256_file(path)) != source.sha256:
         raise FetchError(
@@ -241,11 +242,11 @@ def _bundled(entry: Entry, source: Source, say: Tell) -> Path:
     return path
 
 
-def _pinned(entry: Entry, source: Source, say: Tell) -> Path:
+def _pinned(entry: Entry, source: Source, say: Notify) -> Path:
     return _hub_file(source.repository, source.file, source.revision, source.sha256, say)
 
 
-def _upstream(entry: Entry, source: Source, say: Tell) -> Path:
+def _upstream(entry: Entry, source: Source, say: Notify) -> Path:
     """Return the rank file made of the authors' array, which is downloaded if need be."""
     imported = ranks_cache() / entry.content_sha256[:16] / f"{entry.name}{rankfile.SUFFIX}"
     if imported.is_file() and _is(imported, entry.content_sha256):
@@ -282,14 +283,14 @@ def _from_array(entry: Entry, source: Source, raw: Path) -> RankFile:
     return read_upstream(raw, official_identity(entry.dataset, entry.split), about)
 
 
-_GET: Mapping[str, Callable[[Entry, Source, Tell], Path]] = {
+_GET: Mapping[str, Callable[[Entry, Source, Notify], Path]] = {
     "bundled": _bundled,
     "hub": _pinned,
     "upstream": _upstream,
 }
 
 
-def _commit(repository: str, file: str, revision: str | None, say: Tell) -> str:
+def _commit(repository: str, file: str, revision: str | None, say: Notify) -> str:
     """Return the commit that is meant: what the Hub says, or without a network the cache."""
     cached = hub.cached_file(repository, file, revision)
     if cached is not None and revision is not None and is_commit(revision):
@@ -328,7 +329,7 @@ def _stated_sum(repository: str, file: str, commit: str) -> str:
     return sums[file]
 
 
-def _hub_file(repository: str, file: str, commit: str, expected: str, say: Tell) -> Path:
+def _hub_file(repository: str, file: str, commit: str, expected: str, say: Notify) -> Path:
     """Return a file of the Hub if it has the right hash; once more from the Hub if not."""
     if hub.cached_file(repository, file, commit) is None:
         say(f"downloading {file} of {repository}@{commit[:12]} from the Hub")

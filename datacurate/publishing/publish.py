@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from datacurate.errors import PublishError
-from datacurate.files import hub
-from datacurate.files.registry import check_repository
+from datacurate.notices import Notify
 from datacurate.publishing.bundle import make
-
-Tell = Callable[[str], None]
+from datacurate.remote import hub
+from datacurate.remote.registry import check_repository
 
 
 @dataclass(frozen=True)
-class Published:
+class Publication:
     """What was published, and how to fetch exactly that.
 
     Attributes
@@ -45,8 +43,8 @@ def publish(
     private: bool = False,
     replace: bool = False,
     licence: str | None = None,
-    tell: Tell | None = None,
-) -> Published:
+    tell: Notify | None = None,
+) -> Publication:
     """Publish a rank file with its card, history, pictures, metadata and hashes.
 
     The token is the one that the Hub's client finds: ``HF_TOKEN``, or that of ``hf auth login``.
@@ -101,4 +99,4 @@ def publish(
             message=f"{bundle.name}: ranks {bundle.content_sha256[:12]}",
             parent=head.commit,
         )
-    return Published(bundle.name, repository, commit, bundle.files, bundle.content_sha256)
+    return Publication(bundle.name, repository, commit, bundle.files, bundle.content_sha256)

@@ -109,7 +109,7 @@ def overlap(first: I64, second: I64) -> float:
     Parameters
     ----------
     first, second : ndarray of int64
-        Rows, ascending and unique, as `datacurate.ranks.selection` returns them; of equal size
+        Rows, ascending and unique, as `datacurate.selection.select` returns them; of equal size
         the overlap is the same both ways.
     """
     shared = np.intersect1d(first, second, assume_unique=True)

@@ -128,7 +128,7 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
-class Selection:
+class CheckpointSelection:
     """How the robust-best checkpoint is chosen: the highest PGD accuracy from a zero start.
 
     Attributes
@@ -195,7 +195,7 @@ class Training:
     objective: Objective = Objective()
     optimizer: Optimizer = Optimizer()
     augmentation: Augmentation = Augmentation()
-    selection: Selection = Selection()
+    selection: CheckpointSelection = CheckpointSelection()
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import Literal
 from datacurate.recipes.fields import (
     Attack,
     Augmentation,
+    CheckpointSelection,
     Execution,
     Measure,
     Model,
     Optimizer,
     ProfileRecipe,
-    Selection,
     Training,
     VerifyRecipe,
 )
@@ -24,7 +24,7 @@ _SMALL = Training(
     model=Model("preact-small", width=16),
     attack=Attack(radius=3.0, step=3.75, steps=1),
     optimizer=Optimizer(learning_rate=0.2, schedule="one-cycle", milestones=()),
-    selection=Selection(examples=1000),
+    selection=CheckpointSelection(examples=1000),
 )
 # What separates the hardest examples is when they are memorised, and how firmly.
 _MEMORIZED: tuple[Literal["late_probability", "final_probability"], ...] = (
@@ -49,7 +49,7 @@ _SMOKE = replace(
     _SMALL,
     epochs=2,
     model=Model("preact-small", width=8),
-    selection=Selection(examples=200),
+    selection=CheckpointSelection(examples=200),
 )
 _DEMO = replace(
     _SMALL,
@@ -58,7 +58,7 @@ _DEMO = replace(
     attack=Attack(radius=8.0, step=10.0, steps=1),
     optimizer=replace(_SMALL.optimizer, batch_size=64),
     augmentation=Augmentation(padding=1, flip=False),
-    selection=Selection(examples=200, every=3),
+    selection=CheckpointSelection(examples=200, every=3),
 )
 # Batches this small gain nothing from a second thread, and lose much on a busy machine; trainings
 # this short do not pay for compiling.

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils import deterministic as memory
 
-from datacurate.attacks.replayed import Replayed
+from datacurate.attacks.acceleration.cuda_graphs import Replayed
 from datacurate.errors import TrainingError, UsageError
-from datacurate.files.provenance import cores, processor
+from datacurate.machine import cores, processor
 from datacurate.recipes import Execution
 
 _GRAPHS = 64  # of one network class in one process, all shapes and modes together

@@ -13,7 +13,7 @@ from datacurate.outputs import write_json
 from datacurate.recipes import Execution, Training
 from datacurate.training import devices
 from datacurate.training.examples import TrainingData
-from datacurate.training.trials import Trial, made, measured
+from datacurate.training.kernel_trials import Trial, made, measured
 
 # On two cores compiling takes 20 to 90 s the first time, and saves from 0.03 s of a step of
 # single-step training of a small network to 0.4 s of a PGD-10 step of a PreAct ResNet-18.

@@ -26,13 +26,13 @@ from datacurate.fingerprints import seed64
 from datacurate.ranks.scores import RunRecord
 from datacurate.recipes import Execution, Training
 from datacurate.training import devices
+from datacurate.training.checkpoint_selection import selection_accuracy
 from datacurate.training.checkpoints import load_tensors, save_tensors
 from datacurate.training.examples import TrainingData, initial_network
 from datacurate.training.history import EpochReport
 from datacurate.training.methods import method
 from datacurate.training.record import Record
 from datacurate.training.schedule import learning_rate, memorizes_from
-from datacurate.training.selection import selection_accuracy
 
 Weights = dict[str, Tensor]
 

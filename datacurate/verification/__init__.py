@@ -1,7 +1,7 @@
 """Did the pruning help? Retrain on chosen, all and random examples, attack, compare over seeds."""
 
 from datacurate.verification.arms import (
-    KEPT,
+    KEPT_ARM,
     GivenRows,
     arms_of,
     held_out_rows,
@@ -9,10 +9,7 @@ from datacurate.verification.arms import (
     with_own_arms,
 )
 from datacurate.verification.comparing import Comparison, correction
-from datacurate.verification.found import Member, StandardMember, Verification
-from datacurate.verification.members import Progress
-from datacurate.verification.record import as_record, judged_again, read_record
-from datacurate.verification.running import (
+from datacurate.verification.execute import (
     at_once,
     decided,
     estimated_seconds,
@@ -23,18 +20,21 @@ from datacurate.verification.running import (
     stated_effect,
     verify,
 )
+from datacurate.verification.record import as_record, judged_again, read_record
+from datacurate.verification.results import Member, StandardMember, Verification
 from datacurate.verification.surrogate import surrogate_for
 from datacurate.verification.sweeping import Point, sweep
+from datacurate.verification.trainings import VerificationProgress
 
 __all__ = [
-    "KEPT",
+    "KEPT_ARM",
     "Comparison",
     "GivenRows",
     "Member",
     "Point",
-    "Progress",
     "StandardMember",
     "Verification",
+    "VerificationProgress",
     "arms_of",
     "as_record",
     "at_once",

@@ -13,13 +13,13 @@ import numpy.typing as npt
 from datacurate.data import DataSet, ImageData
 from datacurate.errors import UnknownNameError, UsageError
 from datacurate.fingerprints import U64, mix64, seed64
-from datacurate.ranks.selection import keep_per_class
 from datacurate.recipes import VerifyRecipe
+from datacurate.selection.select import keep_per_class
 
 I64 = npt.NDArray[np.int64]
 
-KEPT = "kept"
-RESERVED = ("all", KEPT, "random", "class-matched")
+KEPT_ARM = "kept"
+RESERVED = ("all", KEPT_ARM, "random", "class-matched")
 _DRAWN_LIKE_KEPT = ("random", "class-matched")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -73,7 +73,7 @@ class Arms:
         lucky draw.
         """
         if arm in _DRAWN_LIKE_KEPT:
-            kept = self.given[KEPT]
+            kept = self.given[KEPT_ARM]
             lot = mix64(
                 seed64("arm", seed),
                 self.content[self.available],
@@ -90,7 +90,7 @@ class Arms:
         """Return how many examples an arm is trained on, whatever the seed."""
         if arm == "all":
             return len(self.available)
-        return len(self.given[KEPT if arm in _DRAWN_LIKE_KEPT else arm])
+        return len(self.given[KEPT_ARM if arm in _DRAWN_LIKE_KEPT else arm])
 
 
 def arms_of(recipe: VerifyRecipe, data: DataSet, given: Mapping[str, GivenRows]) -> Arms:
@@ -102,7 +102,7 @@ def arms_of(recipe: VerifyRecipe, data: DataSet, given: Mapping[str, GivenRows])
     data : DataSet
     given : mapping of str to GivenRows
         ``"kept"`` and the user's own arms. That the rows belong to this data is for the caller to
-        check; see `datacurate.files.indexfile`.
+        check; see `datacurate.formats.indexfile`.
 
     Raises
     ------
@@ -133,10 +133,10 @@ def with_own_arms(recipe: VerifyRecipe, given: Collection[str]) -> VerifyRecipe:
     A recipe that names one of the user's own arms is taken to name all that it wants. Otherwise
     they come after the recipe's, or, where no kept examples are given, instead of them.
     """
-    own = tuple(name for name in given if name != KEPT)
+    own = tuple(name for name in given if name != KEPT_ARM)
     if not own or set(own) & set(recipe.arms):
         return recipe
-    return replace(recipe, arms=(*recipe.arms, *own) if KEPT in given else own)
+    return replace(recipe, arms=(*recipe.arms, *own) if KEPT_ARM in given else own)
 
 
 def check_names(recipe: VerifyRecipe, given: tuple[str, ...]) -> None:
@@ -146,7 +146,7 @@ def check_names(recipe: VerifyRecipe, given: tuple[str, ...]) -> None:
     ------
     UsageError, UnknownNameError
     """
-    own = tuple(name for name in given if name != KEPT)
+    own = tuple(name for name in given if name != KEPT_ARM)
     for name in own:
         if name in RESERVED or not _NAME.fullmatch(name):
             raise UsageError(
@@ -163,13 +163,13 @@ def check_names(recipe: VerifyRecipe, given: tuple[str, ...]) -> None:
             raise UnknownNameError(
                 "arm", name, (*RESERVED, *own), hint=f"--arm {name}=FILE.npy defines it"
             )
-    if KEPT not in given and any(name in (KEPT, *_DRAWN_LIKE_KEPT) for name in recipe.arms):
+    if KEPT_ARM not in given and any(name in (KEPT_ARM, *_DRAWN_LIKE_KEPT) for name in recipe.arms):
         raise UsageError(
             "the arms kept, random and class-matched need an index file of what was kept",
             got=f"arms={_list(recipe.arms)}",
             hint="datacurate verify idx.npy, or --set arms=" + _list(("all", *own)),
         )
-    if unused := [name for name in given if name not in recipe.arms and name != KEPT]:
+    if unused := [name for name in given if name not in recipe.arms and name != KEPT_ARM]:
         raise UsageError(
             f"the arm {unused[0]!r} was given, but is not among the arms",
             got=f"arms={_list(recipe.arms)}",
@@ -187,7 +187,7 @@ def pairs(recipe: VerifyRecipe) -> tuple[tuple[str, str], ...]:
         If a comparison is not of two different arms, or made twice.
     """
     if not recipe.compare:
-        judged = KEPT if KEPT in recipe.arms else recipe.arms[0]
+        judged = KEPT_ARM if KEPT_ARM in recipe.arms else recipe.arms[0]
         return tuple((judged, other) for other in recipe.arms if other != judged)
     found: list[tuple[str, str]] = []
     for text in recipe.compare:
@@ -249,8 +249,8 @@ def _refuse_lost_class(arm: str, rows: I64, data: DataSet) -> None:
     lost = np.flatnonzero(counts == 0)
     if len(lost):
         raise UsageError(
-            f"{len(lost)} classes have no {'kept ' if arm == KEPT else ''}example"
-            + ("" if arm == KEPT else f" in the arm {arm!r}"),
+            f"{len(lost)} classes have no {'kept ' if arm == KEPT_ARM else ''}example"
+            + ("" if arm == KEPT_ARM else f" in the arm {arm!r}"),
             got=", ".join(repr(identity.class_names[c]) for c in lost[:5]),
             hint="prune with --balanced or a --floor",
         )

@@ -9,13 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from datacurate.ranks.statistics import (
-    McNemar,
-    Verdict,
-    mcnemar,
-    simultaneous_level,
-    verdict,
-)
+from datacurate.ranks.statistics import McNemar, Verdict, mcnemar, simultaneous_level, verdict
 
 Robust = Mapping[tuple[str, int], npt.NDArray[np.bool_]]
 """For each arm and seed, whether each example withstood, shape (N,)."""

@@ -21,7 +21,7 @@ from datacurate.recipes import VerifyRecipe, as_dict, from_dict, recipe_hash
 from datacurate.recipes.settings import stored_recipe_hash
 from datacurate.verification.arms import pairs
 from datacurate.verification.comparing import Comparison, compared, correction
-from datacurate.verification.found import Member, StandardMember, Verification
+from datacurate.verification.results import Member, StandardMember, Verification
 from datacurate.verification.summary import summaries
 
 FORMAT = "datacurate.verification"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from datacurate.verification.found import Member, Verification
+from datacurate.verification.results import Member, Verification
 
 
 @dataclass(frozen=True)

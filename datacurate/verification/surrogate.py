@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
-from datacurate.attacks.requirements import require_surrogate
+from datacurate.attacks.validation import require_surrogate
 from datacurate.data import DataSet
 from datacurate.fingerprints import sha256_file
 from datacurate.recipes import VerifyRecipe

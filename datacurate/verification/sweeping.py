@@ -17,17 +17,17 @@ from datacurate.data import DataSet
 from datacurate.errors import UsageError
 from datacurate.outputs import refuse_existing, write_json, write_text
 from datacurate.recipes import VerifyRecipe, recipe_hash
-from datacurate.training.claims import claimed, has_claim
 from datacurate.verification.arms import GivenRows, arms_of
-from datacurate.verification.members import Progress, rows_sha256
-from datacurate.verification.record import as_record, read_record
-from datacurate.verification.running import (
+from datacurate.verification.execute import (
     refuse_existing_record,
     resolved,
     state_directory,
     verify,
 )
+from datacurate.verification.record import as_record, read_record
 from datacurate.verification.surrogate import surrogate_for
+from datacurate.verification.trainings import VerificationProgress, rows_sha256
+from datacurate.workers.workspace import claimed, has_claim
 
 FORMAT = "datacurate.sweep"
 FORMAT_VERSION = "1.0"
@@ -63,7 +63,7 @@ def sweep(
     command: Sequence[str] = (),
     trainings: Path | None = None,
     surrogate: Path | None = None,
-    on_progress: Callable[[str, Progress], None] | None = None,
+    on_progress: Callable[[str, VerificationProgress], None] | None = None,
 ) -> dict[str, Any]:
     """Verify at every value, and write a record of each and a table of all.
 
@@ -151,7 +151,7 @@ def sweep(
                 found[point.value] = read_record(path)
                 continue
 
-            def report(progress: Progress, value: str = point.value) -> None:
+            def report(progress: VerificationProgress, value: str = point.value) -> None:
                 if on_progress is not None:
                     on_progress(value, progress)
 

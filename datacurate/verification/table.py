@@ -9,8 +9,8 @@ from typing import Any
 from datacurate.attacks.suites import is_upper_bound
 from datacurate.recipes import VerifyRecipe, recipe_hash
 from datacurate.verification.comparing import Comparison, correction
-from datacurate.verification.found import Verification
 from datacurate.verification.record import selection_in_words
+from datacurate.verification.results import Verification
 from datacurate.verification.summary import ArmSummary, Spread, summaries
 
 

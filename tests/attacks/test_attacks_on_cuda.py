@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from made_nets import right_everywhere
 
 from datacurate.attacks import suites
+from datacurate.attacks.acceleration.cuda_graphs import Replayed
 from datacurate.attacks.autoattack import autoattack
-from datacurate.attacks.replayed import Replayed
 from datacurate.evaluation import evaluate
 from datacurate.nets import build
 from datacurate.recipes import Execution, Model
 from datacurate.training import devices
+from tests.attacks.networks import right_everywhere
 
 pytestmark = [
     pytest.mark.gpu,

@@ -11,21 +11,21 @@ import numpy as np
 import pyautoattack
 import pytest
 import torch
-from attacked_models import Linear, Normed, clear_images, linear, worst_margins
-from made_nets import right_everywhere
 from pyautoattack import AutoAttack
 from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
 from torch import Tensor, nn
 
 from datacurate.attacks import autoattack as harness
 from datacurate.attacks import searches, suites
+from datacurate.attacks.attack_batch import Hunt, Victim
 from datacurate.attacks.autoattack import autoattack
-from datacurate.attacks.budget import Hunt, Victim
 from datacurate.attacks.frozen import frozen
 from datacurate.attacks.outcome import CLEAN_WRONG, SURVIVED
 from datacurate.attacks.pgd import pgd
 from datacurate.attacks.suites import Pass
 from datacurate.errors import DatacurateError, StateError, UsageError
+from tests.attacks.models import Linear, Normed, clear_images, linear, worst_margins
+from tests.attacks.networks import right_everywhere
 
 RADIUS = 16 / 255
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from attacked_models import Normed, linear, worst_margins
 
 from datacurate.attacks.minimum_perturbation import minimum_perturbation
+from tests.attacks.models import Normed, linear, worst_margins
 
 
 def test_is_the_first_step_beyond_a_linear_boundary():

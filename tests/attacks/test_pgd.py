@@ -5,12 +5,12 @@ import random
 import numpy as np
 import pytest
 import torch
-from attacked_models import Linear, Normed, linear, worst_margins
 from torch import nn
 
 from datacurate.attacks.frozen import frozen
 from datacurate.attacks.pgd import pgd
 from datacurate.errors import UsageError
+from tests.attacks.models import Linear, Normed, linear, worst_margins
 
 RADIUS, STEP = 8 / 255, 2 / 255
 

@@ -6,22 +6,22 @@ import math
 import numpy as np
 import pytest
 import torch
-from attacked_models import Linear, Normed, clear_images, linear, worst_margins
 from scipy.optimize import linprog
 from torch import Tensor, nn
 
 from datacurate.attacks import searches, suites
+from datacurate.attacks.acceleration.batchnorm_folding import Affine, _affine, fused
 from datacurate.attacks.apgd import checkpoints, cross_entropies, margins, targeted_dlr
+from datacurate.attacks.attack_batch import Hunt, Victim
 from datacurate.attacks.autoattack import autoattack
-from datacurate.attacks.budget import Hunt, Victim
 from datacurate.attacks.fab import to_boundary
-from datacurate.attacks.fused import Affine, _affine, fused
 from datacurate.attacks.rays import rays
 from datacurate.attacks.square import WholeTrials, side, square
 from datacurate.attacks.transfer import transfer
 from datacurate.errors import UsageError
 from datacurate.nets import build
 from datacurate.recipes import Model
+from tests.attacks.models import Linear, Normed, clear_images, linear, worst_margins
 
 RADIUS = 6 / 255
 

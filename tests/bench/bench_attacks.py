@@ -1,6 +1,6 @@
 """Our attack searches beside those of `pyautoattack`, on the same images in one process.
 
-``python tests/bench/bench_attacks.py CHECKPOINT --data DIR [--part time|agreement|fast]`` prints
+``python -m tests.bench.bench_attacks CHECKPOINT --data DIR [--part time|agreement|fast]`` prints
 both sides' seconds, their ratio, and in how many verdicts they differ, beside two seeds of the
 package. The package is driven by its own `AutoAttack`, as it comes, with one restart of each
 attack. For the ResNet-18 that it ships, CHECKPOINT is ``pyautoattack``.

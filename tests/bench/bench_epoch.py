@@ -1,6 +1,6 @@
 """An epoch from end to end, beside the same written plainly: data, training, record, checkpoint.
 
-``python tests/bench/bench_epoch.py [--data DIR] [--examples N]`` takes CIFAR-10 from DIR,
+``python -m tests.bench.bench_epoch [--data DIR] [--examples N]`` takes CIFAR-10 from DIR,
 ``$DATACURATE_DATA`` or the cache. Both sides train a small network by single-step training on the
 same images, record what was right, attack 200 test images by PGD-10 and save. The plain side is a
 ``Dataset`` of PIL images with torchvision's transforms and a ``DataLoader`` without workers.
@@ -17,23 +17,23 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from plain import network, pgd, sgd, train_step
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from datacurate.data import load
-from datacurate.files.provenance import environment
+from datacurate.formats.provenance import environment
 from datacurate.recipes import (
     PROFILE_RECIPES,
     Augmentation,
+    CheckpointSelection,
     Execution,
     Model,
-    Selection,
     Training,
 )
 from datacurate.training import devices
 from datacurate.training.examples import TrainingData
 from datacurate.training.loop import fit, pace
+from tests.bench.plain import network, pgd, sgd, train_step
 
 EVALUATED = 200
 
@@ -110,7 +110,7 @@ def main() -> None:
         epochs=1,
         model=Model(chosen.model, 16),
         augmentation=Augmentation(4, True),
-        selection=Selection(),
+        selection=CheckpointSelection(),
     )
     execution = devices.resolve(Execution("cpu", chosen.dtype, chosen.threads, chosen.kernels))
     if devices.compiler_missing("cpu") is not None:

@@ -1,6 +1,6 @@
 """What bfloat16 costs: two profiles that differ in their type alone, beside two float32 seeds.
 
-``python tests/bench/bench_precision.py DATA [--examples N] [--epochs T] [--threads K]`` profiles
+``python -m tests.bench.bench_precision DATA [--examples N] [--epochs T] [--threads K]`` profiles
 the first N training images of CIFAR-10 three times with ``preact-small`` of width 16:
 float32 with seeds 0 and 1, bfloat16 with seed 0. It prints how far the orders agree.
 """
@@ -17,8 +17,8 @@ import numpy as np
 
 from datacurate import profiling
 from datacurate.data import DataSet, load
-from datacurate.files.provenance import environment
-from datacurate.files.rankfile import RankFile
+from datacurate.formats.provenance import environment
+from datacurate.formats.rankfile import RankFile
 from datacurate.ranks.agreement import agreement
 from datacurate.recipes import PROFILE_RECIPES, recipe_hash, with_settings
 

@@ -1,6 +1,6 @@
 """How far cheap profiles agree with the ranks that the paper's authors published.
 
-``python tests/bench/bench_proxy.py WORK --data DIR --upstream prob_rank.npy`` makes every trial of
+``python -m tests.bench.bench_proxy WORK --data DIR --upstream prob_rank.npy`` makes every trial of
 `TRIALS` (or those named by ``--trial``) on the same 10,000 training images of CIFAR-10, one after
 the other, in the folder WORK; what is finished there is not made again, what was interrupted goes
 on. Then it prints a row for each trial and each way to rank it. ``--ranks FILE`` adds finished rank
@@ -26,10 +26,10 @@ from datacurate import profiling
 from datacurate.data import DataSet, load
 from datacurate.data.corruption import flip_labels
 from datacurate.demo import FLIPPED
-from datacurate.files import rankfile
-from datacurate.files.aggregating import aggregated
-from datacurate.files.rankfile import RankFile
-from datacurate.publishing.agreeing import KEPT, published
+from datacurate.formats import rankfile
+from datacurate.formats.aggregating import aggregated
+from datacurate.formats.rankfile import RankFile
+from datacurate.publishing.agreeing import KEPT_SHARE, published
 from datacurate.ranks import ranking
 from datacurate.ranks.agreement import agreement
 from datacurate.ranks.comparison import compare
@@ -89,7 +89,7 @@ def row(name: str, ranks: RankFile, rule: tuple[str, ...], other: Ranking, half:
     rows = np.flatnonzero(ranks.profiled)
     rows = {"even": rows[rows % 2 == 0], "odd": rows[rows % 2 == 1], "all": rows}[half]
     order = ranked(ranks, rule)
-    found = compare(order, other, keep=round(KEPT * len(rows)), rows=rows)
+    found = compare(order, other, keep=round(KEPT_SHARE * len(rows)), rows=rows)
     labels = ranks.identity.labels[rows]
     by_class = [agreement(order, other, rows=rows[labels == c]) for c in np.unique(labels)]
     low, high = (f(each.spearman for each in by_class) for f in (min, max))

@@ -1,6 +1,6 @@
 """Aggregate, order, prune and write 10 runs of 10 million examples, beside scipy and numpy.
 
-``python tests/bench/bench_ranks.py [EXAMPLES [RUNS]]`` prints both sides, in seconds of processor
+``python -m tests.bench.bench_ranks [EXAMPLES [RUNS]]`` prints both sides, in seconds of processor
 time (both use one thread, and a busy machine leaves that alone), and the peak memory of ours. The
 other side ranks each run with `scipy.stats.rankdata`, averages, and sorts with `numpy.argsort`: no
 rule for ties, no files.
@@ -20,9 +20,9 @@ from typing import TypeVar
 import numpy as np
 from scipy import stats
 
-from datacurate.files import indexfile, rankfile
-from datacurate.files.provenance import Provenance
-from datacurate.files.rankfile import RankFile
+from datacurate.formats import indexfile, rankfile
+from datacurate.formats.provenance import Provenance
+from datacurate.formats.rankfile import RankFile
 from datacurate.identity import without_images
 from datacurate.pruning import prune
 from datacurate.ranks import ranking

@@ -1,6 +1,6 @@
 """Training steps, beside the same algorithm written plainly, in one process with the same threads.
 
-``python tests/bench/bench_step.py`` times a PGD-10 step of a PreAct ResNet-18 (batch 128), then
+``python -m tests.bench.bench_step`` times a PGD-10 step of a PreAct ResNet-18 (batch 128), then
 single-step training of the two small networks, then two processes of one thread against one of
 two. ``--only large``, ``small`` or ``processes`` picks a part; ``--dtype float32`` and ``--kernels
 eager`` hold ours back. Images are made: their content changes no time.
@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from plain import forward_seconds, network, sgd, train_step, wait
 
-from datacurate.files.provenance import environment
+from datacurate.formats.provenance import environment
 from datacurate.recipes import PROFILE_RECIPES, Attack, Augmentation, Execution, Model, Training
 from datacurate.training import devices
 from datacurate.training.examples import TrainingData
 from datacurate.training.loop import Run
+from tests.bench.plain import forward_seconds, network, sgd, train_step, wait
 
 BATCH = 128
 LARGE = Training(

@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 
 import pytest
-from made_ranks import made_identity, made_rank_file
 
-from datacurate.files import rankfile
+from datacurate.formats import rankfile
 from tests.cli.conftest import Run
+from tests.made_ranks import made_identity, made_rank_file
 
 
 @pytest.fixture

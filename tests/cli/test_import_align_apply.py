@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from datacurate.data import ImageData, load, load_train
-from datacurate.files import indexfile, rankfile
-from datacurate.files.checking import check
+from datacurate.formats import indexfile, rankfile
+from datacurate.formats.checking import check
 
 Run = Callable[..., tuple[int, str, str]]
 N = 90

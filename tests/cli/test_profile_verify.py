@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.cli.conftest import Run
-from tests.test_verification import timeless
+from tests.verification.test_execute import timeless
 
 RECORDS = ("verify.json", "alone.json")
 QUICK = ("--recipe", "smoke", "--set", "width=4", "--set", "epochs=1")
@@ -55,7 +55,7 @@ def test_the_whole_way(profiled: Path, run: Run) -> None:
 
 
 def test_several_at_a_time(profiled: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("datacurate.files.provenance.cores", lambda: 1)
+    monkeypatch.setattr("datacurate.machine.cores", lambda: 1)
     options = (*QUICK, "--set", "arms=all,kept", "--suite", "pgd-10")
     code, out, err = run("verify", *options, "--parallel", "2")
     assert code == 0, err

@@ -12,12 +12,12 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from made_ranks import CLASSES, made_identity, made_rank_file
 from typer.testing import CliRunner
 
 from datacurate import cli
 from datacurate.data import ImageData
-from datacurate.files import indexfile, rankfile
+from datacurate.formats import indexfile, rankfile
+from tests.made_ranks import CLASSES, made_identity, made_rank_file
 
 Run = Callable[..., tuple[int, str, str]]
 

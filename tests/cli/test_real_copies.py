@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from datacurate.data import ImageData
-from datacurate.files import rankfile
+from datacurate.formats import rankfile
 from datacurate.identity import Identity
 from tests.cli.conftest import Run
 from tests.made_ranks import made_rank_file

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_ranks import made_identity, made_rank_file
 
-from datacurate.files import indexfile, rankfile
-from datacurate.files.rankfile import RankFile
+from datacurate.formats import indexfile, rankfile
+from datacurate.formats.rankfile import RankFile
 from datacurate.pruning import prune
+from tests.made_ranks import made_identity, made_rank_file
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -10,11 +10,11 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from made_ranks import made_rank_file
 
-from datacurate.files import indexfile, rankfile
-from datacurate.files.columns import KNOWN_COLUMNS, Column
+from datacurate.formats import indexfile, rankfile
+from datacurate.formats.columns import KNOWN_COLUMNS, Column
 from datacurate.pruning import prune
+from tests.made_ranks import made_rank_file
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
 

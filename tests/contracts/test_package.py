@@ -62,7 +62,7 @@ def test_the_wheel_gives_the_command(wheel: Path, tmp_path: Path) -> None:
     assert (tmp_path / "digits.ranks.h5").exists()
     # The ranks that ship are those of the wheel.
     code = (
-        "import sys; from datacurate.files.artifacts import artifacts_directory\n"
+        "import sys; from datacurate.remote.artifacts import artifacts_directory\n"
         "assert artifacts_directory().is_relative_to(sys.prefix)\n"
         "from datacurate.cli import main; sys.argv = ['datacurate', 'fetch', 'digits', '--out',"
         " 'shipped.ranks.h5']; main()"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from datacurate.data import load
-from datacurate.recipes import Augmentation, Execution, Model, Selection, Training
+from datacurate.recipes import Augmentation, CheckpointSelection, Execution, Model, Training
 from datacurate.recipes.named import PROFILE_RECIPES
 from datacurate.training.examples import TrainingData
 
@@ -37,5 +37,5 @@ def training() -> Training:
         epochs=4,
         model=Model("preact-small", width=4),
         augmentation=Augmentation(1, True),
-        selection=Selection(examples=40, every=2),
+        selection=CheckpointSelection(examples=40, every=2),
     )

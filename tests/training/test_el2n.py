@@ -13,15 +13,15 @@ from scipy.special import softmax
 from datacurate import profiling
 from datacurate.data import DataSet, load
 from datacurate.errors import RecipeError
-from datacurate.files import rankfile
-from datacurate.files.checking import check
-from datacurate.files.ordering import rank_by
 from datacurate.fingerprints import columns_sha256
+from datacurate.formats import rankfile
+from datacurate.formats.checking import check
+from datacurate.formats.ordering import rank_by
+from datacurate.profiling.estimates import passes_of_measures
 from datacurate.pruning import prune
 from datacurate.ranks.scores import unpack
 from datacurate.recipes import PROFILE_RECIPES, with_settings
 from datacurate.training.checkpoints import rebuilt
-from datacurate.training.estimates import passes_of_measures
 from datacurate.training.loop import fit
 
 RECIPE = with_settings(
@@ -88,7 +88,7 @@ def test_it_is_the_mean_error_of_the_networks_of_that_epoch(data: DataSet, tmp_p
     for stop_at in (1, 2, 3):
         again = tmp_path / f"{stop_at}.ranks.h5"
 
-        def stop(progress: profiling.Progress, stop_at: int = stop_at) -> None:
+        def stop(progress: profiling.ProfileProgress, stop_at: int = stop_at) -> None:
             if progress.report.epoch == stop_at:
                 raise KeyboardInterrupt
 

@@ -14,8 +14,8 @@ from torch import nn
 from datacurate import profiling
 from datacurate.data import DataSet, load
 from datacurate.errors import CheckpointError, UnknownNameError
-from datacurate.files import rankfile
 from datacurate.fingerprints import columns_sha256
+from datacurate.formats import rankfile
 from datacurate.nets import build
 from datacurate.recipes import PROFILE_RECIPES, Model, with_settings
 from datacurate.training import measures

@@ -1,0 +1,1 @@
+"""Faster passes through a network under attack, each proved against the plain pass."""

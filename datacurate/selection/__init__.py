@@ -1,0 +1,1 @@
+"""Scores → kept rows: one sampler a module, one table of them."""

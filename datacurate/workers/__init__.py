@@ -1,0 +1,1 @@
+"""Run independent, resumable units of work: workspaces, processes, shared arrays."""

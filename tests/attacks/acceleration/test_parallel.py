@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from datacurate.attacks import autoattack as harness
+from datacurate.attacks import suites
+from datacurate.attacks.acceleration.parallel import at_once, parts
+from datacurate.attacks.attack_batch import Hunt, Victim
+from datacurate.attacks.autoattack import autoattack
+from datacurate.errors import DatacurateError, UsageError
+from tests.attacks.models import clear_images, linear
+from tests.attacks.networks import right_everywhere
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_parts_are_of_all_rows_and_not_too_small():
+    for count, expected in ((0, [0]), (7, [7]), (8, [4, 4]), (33, [17, 16])):
+        cut = parts(np.arange(count) * 3)
+        assert [len(part) for part in cut] == expected
+        assert np.array_equal(np.concatenate(cut), np.arange(count) * 3)
+    torch.set_num_threads(1)
+    assert len(parts(np.arange(100))) == 1
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("suite", ["standard", "rays"])
+def test_verdicts_and_budgets_are_those_of_one_part(suite, monkeypatch):
+    monkeypatch.setattr(suites, "_QUERIES", 60)
+    monkeypatch.setattr(suites, "_LABEL_QUERIES", 200)
+    monkeypatch.setattr(suites, "_ITERATIONS", 10)
+    net, x, y = right_everywhere(24)
+    settings = {"radius": 0.004, "suite": suite, "seed": 0}
+    torch.set_num_threads(1)
+    many = autoattack(net, x, y, **settings)
+    torch.set_num_threads(2)
+    # How many targets go on at a time changes what is spent on examples that one of them breaks.
+    monkeypatch.setattr(harness, "_ROWS", 1)
+    cut = []
+    monkeypatch.setattr(harness, "parts", lambda rows: cut.append(parts(rows)) or cut[-1])
+    together = autoattack(net, x, y, **settings)
+    assert max(map(len, cut)) == 2
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
+    alone = autoattack(net, x, y, **settings)
+    assert 3 <= alone.robust.sum() <= 21
+    assert np.array_equal(together.broken_by, alone.broken_by)
+    assert np.array_equal(together.spent, alone.spent)
+    assert np.array_equal(many.broken_by, alone.broken_by)
+    assert np.array_equal(many.spent[:, many.robust], alone.spent[:, alone.robust])
+    assert (many.spent >= alone.spent).all()
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_an_error_ends_the_other_part():
+    model = linear(3, 64)
+    x, y = clear_images(model, 8)
+    hunts = [Hunt(Victim(model, model, model), part, y[:4], 0.1) for part in x.split(4)]
+    begun = threading.Event()
+
+    def endless(hunt: Hunt) -> Tensor:
+        while True:
+            hunt.spend(torch.arange(4), steps=1)
+            begun.set()
+
+    def failing() -> Tensor:
+        begun.wait()
+        raise ValueError("a search that fails")
+
+    with pytest.raises(ValueError, match="that fails"):
+        at_once([failing, partial(endless, hunts[1])], hunts, autograd=True)
+    assert hunts[1].steps.min() > 0
+    assert torch.get_num_threads() == 2
+
+
+def searched(hunt: Hunt, ends: str = "well") -> Tensor:
+    """Find half of the examples, in a process of its own or not."""
+    if ends == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if ends == "badly":
+        raise UsageError("a search that fails")
+    hunt.spend(torch.arange(len(hunt.x)), steps=3, forwards=2)
+    hunt.candidates += 0.25
+    hunt.broken[::2] = True
+    hunt.unconfirmed += os.getpid()
+    return hunt.broken
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are not copied elsewhere")
+def test_searches_without_gradients_go_on_in_processes():
+    model = linear(3, 64)
+    x, y = clear_images(model, 12)
+    hunts = [Hunt(Victim(model, model, model), part, y[:4], 0.1) for part in x.split(4)]
+    claims = at_once([partial(searched, hunt) for hunt in hunts], hunts, autograd=False)
+    assert len({hunt.unconfirmed for hunt in hunts}) == 3
+    assert hunts[0].unconfirmed == os.getpid()
+    for hunt, claimed in zip(hunts, claims, strict=True):
+        assert claimed.tolist() == hunt.broken.tolist() == [True, False] * 2
+        assert torch.equal(hunt.candidates, hunt.x + 0.25)
+        assert hunt.steps.tolist() == [3] * 4
+        assert hunt.forwards.tolist() == [2] * 4
+        assert not hunt.gradients.any()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are not copied elsewhere")
+@pytest.mark.parametrize(
+    ("ends", "error", "words"),
+    [("badly", UsageError, "that fails"), ("killed", DatacurateError, "without a word")],
+)
+def test_a_process_that_fails_is_heard(ends, error, words):
+    model = linear(3, 64)
+    x, y = clear_images(model, 12)
+    hunts = [Hunt(Victim(model, model, model), part, y[:4], 0.1) for part in x.split(4)]
+    each = [partial(searched, hunts[0]), partial(searched, hunts[1], ends), hunts[2].x.sum]
+    before = multiprocessing.active_children()
+    with pytest.raises(error, match=words):
+        at_once(each, hunts, autograd=False)
+    assert multiprocessing.active_children() == before
