@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from datacurate.attacks.attack_batch import Hunt, rows_of
+from datacurate.attacks.attack_batch import AttackBatch
 from datacurate.attacks.noise import keyed_uniform
 from datacurate.fingerprints import U64
 
@@ -65,40 +65,40 @@ def checkpoints(steps: int) -> list[int]:
     return sorted({math.ceil(share * steps - 1e-9) for share in shares[1:] if share <= 1 + 1e-9})
 
 
-def random_start(hunt: Hunt, keys: U64, *chances: int) -> Tensor:
+def random_start(batch: AttackBatch, keys: U64, *chances: int) -> Tensor:
     """Return a point of the ball's surface for each row, within the pixels.
 
     Parameters
     ----------
-    hunt : Hunt
+    batch : AttackBatch
     keys : ndarray of uint64
         Of the examples.
     *chances : int
         A seed for each attempt.
     """
-    size = math.prod(hunt.x.shape[1:])
+    size = math.prod(batch.x.shape[1:])
     noise = 2 * torch.cat([keyed_uniform(chance, keys, size) for chance in chances]) - 1
     noise /= noise.abs().amax(dim=1, keepdim=True)
-    start = hunt.x + hunt.radius * noise.view(hunt.x.shape).to(hunt.x.device)
-    return torch.clamp(start, hunt.lower, hunt.upper)
+    start = batch.x + batch.radius * noise.view(batch.x.shape).to(batch.x.device)
+    return torch.clamp(start, batch.lower, batch.upper)
 
 
 def apgd(
-    hunt: Hunt,
+    batch: AttackBatch,
     losses: Losses,
     start: Tensor,
     targets: Tensor,
     *,
     steps: int,
 ) -> Tensor:
-    """Run APGD once on every example of a hunt that is not broken yet.
+    """Run APGD once on every example of a batch that is not broken yet.
 
     An example leaves the batch when it breaks. Each of the others gets every step, with a
     gradient at each point but the last.
 
     Parameters
     ----------
-    hunt : Hunt
+    batch : AttackBatch
     losses : callable
     start : Tensor of float32, shape (N, C, H, W)
         In the ball.
@@ -112,13 +112,13 @@ def apgd(
         The point of highest loss of each example that did not break; `start` for the others.
     """
     result = start.clone()
-    rows = rows_of(hunt)[~hunt.broken]
-    y, targets = hunt.y[rows], targets[rows]
+    rows = batch.unbroken_rows()
+    y, targets = batch.y[rows], targets[rows]
     point = previous = start[rows]
-    lower, upper = hunt.lower[rows], hunt.upper[rows]
-    loss, gradient, rows_left = _look(hunt, losses, point, y, targets, rows, steps > 0)
+    lower, upper = batch.lower[rows], batch.upper[rows]
+    loss, gradient, rows_left = _look(batch, losses, point, y, targets, rows, steps > 0)
     best_loss, best_point, best_gradient = loss.clone(), point.clone(), gradient.clone()
-    size = torch.full((len(rows), 1, 1, 1), 2 * hunt.radius, device=point.device)
+    size = torch.full((len(rows), 1, 1, 1), 2 * batch.radius, device=point.device)
     rises = torch.zeros_like(loss)
     loss_then = best_loss.clone()
     halved = torch.ones_like(loss, dtype=torch.bool)
@@ -136,8 +136,8 @@ def apgd(
         moved = point + momentum * (moved - point) + (1 - momentum) * (point - previous)
         previous, point = point, torch.clamp(moved, lower, upper)
         loss_before = loss
-        loss, gradient, rows_left = _look(hunt, losses, point, y, targets, rows, step < steps)
-        hunt.spend(rows, steps=1)
+        loss, gradient, rows_left = _look(batch, losses, point, y, targets, rows, step < steps)
+        batch.count_work(rows, steps=1)
         rises = rises + (loss > loss_before)
         better = loss > best_loss
         best_loss = torch.where(better, loss, best_loss)
@@ -162,7 +162,7 @@ def apgd(
 
 
 def _look(
-    hunt: Hunt,
+    batch: AttackBatch,
     losses: Losses,
     point: Tensor,
     y: Tensor,
@@ -172,14 +172,14 @@ def _look(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return losses and gradients at a point, and which examples are not broken by it."""
     if with_gradient:
-        logits, pull = hunt.victim.differentiable(point)
+        logits, backward = batch.model.differentiable(point)
         loss, of_logits = losses(logits, y, targets)
-        gradient = pull(of_logits)
+        gradient = backward(of_logits)
     else:
-        logits = hunt.victim.quick(point)
+        logits = batch.model.search_logits(point)
         loss, gradient = losses(logits, y, targets)[0], point
-    hunt.spend(rows, forwards=1, gradients=int(with_gradient))
-    hit = hunt.judge(rows, point, logits)
+    batch.count_work(rows, forwards=1, gradients=int(with_gradient))
+    hit = batch.check(rows, point, logits)
     return loss, gradient, ~hit
 
 

@@ -1,145 +1,108 @@
-"""What a search found for each example, and what it spent on it."""
+"""The examples of one batch under one attack: which are broken, and what was spent on each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
-Predict = Callable[[Tensor], Tensor]
-"""Pixels (N, C, H, W) in [0, 1] to float32 logits (N, K)."""
-
-Pull = Callable[[Tensor], Tensor]
-"""The gradient to logits (N, K) to the gradient to pixels (N, C, H, W)."""
-
-Differentiable = Callable[[Tensor], tuple[Tensor, Pull]]
-"""Pixels to float32 logits, and the way back from there."""
-
-_RESULTS = (
-    "candidates", "found", "broken", "steps", "forwards", "gradients", "unconfirmed", "closest"
-)  # fmt: skip
+from datacurate.attacks.attacked_model import AttackedModel
 
 Counts = npt.NDArray[np.int32]
 
-
-@dataclass(frozen=True)
-class Victim:
-    """A model under attack, as the searches see it.
-
-    Attributes
-    ----------
-    exact : callable
-        The model itself in float32: what decides whether an example is broken.
-    quick : callable
-        The same function, computed as cheaply as the device can, with errors of its arithmetic;
-        for directions.
-    steady : callable
-        The same function to float32 rounding, without gradients; for comparisons.
-    copied : GraphModule, optional
-        The folded copy that `steady` is, where there is one.
-    explicit : callable, optional
-        `quick` with gradients that need no autograd, where there is such a way.
-    blur : float
-        About how far `quick` may be off in a difference of two logits.
-    sharp : Victim, optional
-        The same model with `quick` in float32, where it is not that already.
-    """
-
-    exact: Predict
-    quick: Predict
-    steady: Predict
-    copied: fx.GraphModule | None = None
-    explicit: Differentiable | None = None
-    blur: float = 0.0
-    sharp: Victim | None = None
-
-    def differentiable(self, x: Tensor) -> tuple[Tensor, Pull]:
-        """Return the logits of `quick` and the way back to the pixels, contiguous like them.
-
-        The way back is to be taken before the victim is asked again.
-        """
-        if self.explicit is not None:
-            logits, pull = self.explicit(x)
-            return logits, lambda gradient: pull(gradient).contiguous()
-        point = x.detach().requires_grad_()
-        with torch.enable_grad():
-            logits = self.quick(point)
-        return logits.detach(), lambda gradient: torch.autograd.grad(logits, point, gradient)[0]
+_RESULTS = (
+    "candidates", "succeeded", "broken", "steps", "forwards", "gradients", "unconfirmed",
+    "smallest_margin",
+)  # fmt: skip
 
 
 @dataclass
-class Hunt:
-    """The examples of one batch under one search: who is broken, by what, after how much work.
+class AttackBatch:
+    """The state of one attack on one batch of examples.
 
-    With several attempts, such as one for each target class, every example comes as many times:
-    N rows are the attempts one after another, each on all examples. An example that one of them
-    breaks leaves all of them.
+    A targeted attack can make several runs at once, one for each target class. Every example then
+    has one row for each run: first all examples of the first run, then all of the second, and so
+    on. An example that one run breaks leaves all runs.
 
     Attributes
     ----------
-    victim : Victim
+    model : AttackedModel
     x : Tensor of float32, shape (N, C, H, W)
-        Given once for each example.
+        Pass each example once; the batch repeats them for its runs.
     y : Tensor of int64, shape (N,)
         Likewise.
     radius : float
-    attempts : int
+        Of the ℓ∞ ball, in pixel units.
+    runs : int
+        Runs of the attack in this batch; N is `runs` times the number of examples.
     lower, upper : Tensor of float32, shape (N, C, H, W)
-        The ends of each pixel's interval: the ball, cut to [0, 1].
+        Bounds of each pixel: the ball, clipped to [0, 1].
     candidates : Tensor of float32, shape (N, C, H, W)
-        The adversarial example where one was found, the image itself elsewhere.
-    found : Tensor of bool, shape (N,)
-        Where one was found.
+        The adversarial example of each row that has one, the image itself elsewhere.
+    succeeded : Tensor of bool, shape (N,)
+        Whether the row's own run found an adversarial example.
     broken : Tensor of bool, shape (N,)
-        The same for each example, whichever attempt it was.
+        Whether any run broke the row's example.
     steps, forwards, gradients : ndarray of int32, shape (N,)
-        Iterations or queries, and passes through the model, spent on each example. Checks of a
-        claim are not counted.
+        Iterations or queries, forward passes and gradients spent on each row. Confirmations are
+        not counted.
     unconfirmed : int
-        Claims that the exact model did not repeat.
-    closest : Tensor of float32, shape (N,)
-        The smallest lead of the label's logit that a `quick` with a `sharp` besides saw within the
-        ball; infinite where none did.
-    relentless : bool
-        Whether claims go unheard, so that every example gets every step.
-    abandoned : bool
-        Whether nobody waits for the end any more: the next step is an error.
+        Candidates that the exact model classifies correctly.
+    smallest_margin : Tensor of float32, shape (N,)
+        Smallest margin within the ball that `search_logits` gave in a lower precision; infinite
+        where they are float32.
+    ignore_success : bool
+        Never mark an example as broken, so that every example gets every step.
+    cancelled : bool
+        Set when another part of the batch failed; the next `count_work` raises.
     """
 
-    victim: Victim
+    model: AttackedModel
     x: Tensor
     y: Tensor
     radius: float
-    attempts: int = 1
+    runs: int = 1
     lower: Tensor = field(init=False)
     upper: Tensor = field(init=False)
     candidates: Tensor = field(init=False)
-    found: Tensor = field(init=False)
+    succeeded: Tensor = field(init=False)
     broken: Tensor = field(init=False)
-    closest: Tensor = field(init=False)
+    smallest_margin: Tensor = field(init=False)
     steps: Counts = field(init=False)
     forwards: Counts = field(init=False)
     gradients: Counts = field(init=False)
     unconfirmed: int = 0
-    relentless: bool = False
-    abandoned: bool = False
+    ignore_success: bool = False
+    cancelled: bool = False
 
     def __post_init__(self) -> None:
-        self.x, self.y = self.x.repeat(self.attempts, 1, 1, 1), self.y.repeat(self.attempts)
+        self.x, self.y = self.x.repeat(self.runs, 1, 1, 1), self.y.repeat(self.runs)
         self.lower = (self.x - self.radius).clamp_(0, 1)
         self.upper = (self.x + self.radius).clamp_(0, 1)
         self.candidates = self.x.clone()
-        self.found = torch.zeros(len(self.x), dtype=torch.bool, device=self.x.device)
-        self.broken = self.found.clone()
-        self.closest = torch.full((len(self.x),), torch.inf, device=self.x.device)
+        self.succeeded = torch.zeros(len(self.x), dtype=torch.bool, device=self.x.device)
+        self.broken = self.succeeded.clone()
+        self.smallest_margin = torch.full((len(self.x),), torch.inf, device=self.x.device)
         self.steps, self.forwards, self.gradients = np.zeros((3, len(self.x)), dtype=np.int32)
 
-    def spend(
+    @property
+    def examples(self) -> int:
+        """Number of examples, each counted once."""
+        return len(self.x) // self.runs
+
+    def all_rows(self) -> Tensor:
+        """Return the indices of all rows, int64 of shape (N,)."""
+        return torch.arange(len(self.x), device=self.x.device)
+
+    def unbroken_rows(self) -> Tensor:
+        """Return the indices of the rows whose example is not broken, int64 of shape (M,)."""
+        return self.all_rows()[~self.broken]
+
+    def count_work(
         self,
         rows: Tensor,
         *,
@@ -147,9 +110,22 @@ class Hunt:
         forwards: int | Counts = 0,
         gradients: int | Counts = 0,
     ) -> None:
-        """Note work on some examples, by their distinct rows: as much on each, or so much."""
-        if self.abandoned:
-            raise RuntimeError("the search was given up")
+        """Add to the work counts of some rows.
+
+        Parameters
+        ----------
+        rows : Tensor of int64, shape (M,)
+            Distinct.
+        steps, forwards, gradients : int or ndarray of int32, shape (M,)
+            The same number for each row, or one number a row.
+
+        Raises
+        ------
+        RuntimeError
+            If the batch was cancelled.
+        """
+        if self.cancelled:
+            raise RuntimeError("the attack on this batch was cancelled")
         where = rows.cpu().numpy()
         for counts, more in (
             (self.steps, steps),
@@ -159,96 +135,94 @@ class Hunt:
             if np.any(more):
                 counts[where] += more
 
-    def judge(self, rows: Tensor, adversarial: Tensor, logits: Tensor) -> Tensor:
-        """Claim what logits within the ball say, and note how close the others came.
+    def check(self, rows: Tensor, adversarial: Tensor, logits: Tensor) -> Tensor:
+        """Record the margins of points within the ball, and confirm the misclassified ones.
 
         Parameters
         ----------
         rows : Tensor of int64, shape (M,)
             Distinct.
         adversarial : Tensor of float32, shape (M, C, H, W)
+            Within the ball.
         logits : Tensor of float32, shape (M, K)
-            Of `quick`.
+            The `search_logits` of these points.
 
         Returns
         -------
         Tensor of bool, shape (M,)
-            As `claim` does.
+            Whether the example of each row is broken now; see `confirm`.
         """
         y = self.y[rows]
-        if self.victim.sharp is not None:
-            self.closest[rows] = torch.minimum(self.closest[rows], lead(logits, y))
-        return self.claim(rows, adversarial, logits.argmax(dim=1) != y)
+        if self.model.float32 is not None:
+            smallest = torch.minimum(self.smallest_margin[rows], margin(logits, y))
+            self.smallest_margin[rows] = smallest
+        return self.confirm(rows, adversarial, logits.argmax(dim=1) != y)
 
-    def claim(self, rows: Tensor, adversarial: Tensor, wrong: Tensor) -> Tensor:
-        """Let the exact model decide about claims.
+    def confirm(self, rows: Tensor, adversarial: Tensor, misclassified: Tensor) -> Tensor:
+        """Ask the exact model about points that the search believes to be misclassified.
 
         Parameters
         ----------
         rows : Tensor of int64, shape (M,)
             Distinct.
         adversarial : Tensor of float32, shape (M, C, H, W)
-        wrong : Tensor of bool, shape (M,)
-            Which of them are claimed to be misclassified.
+            Within the ball.
+        misclassified : Tensor of bool, shape (M,)
+            Which of the points the search believes to be misclassified.
 
         Returns
         -------
         Tensor of bool, shape (M,)
-            Whose examples are broken now; the others may go on.
+            Whether the example of each row is broken now. The search of the others goes on.
         """
-        claimed = wrong.nonzero()[:, 0]
-        if len(claimed) and not self.relentless:
-            images = adversarial[claimed]
-            hits = self.victim.exact(images).argmax(dim=1) != self.y[rows[claimed]]
-            hit = rows[claimed[hits]]
+        believed = misclassified.nonzero()[:, 0]
+        if len(believed) and not self.ignore_success:
+            images = adversarial[believed]
+            hits = self.model.exact_logits(images).argmax(dim=1) != self.y[rows[believed]]
+            hit = rows[believed[hits]]
             self.candidates[hit] = images[hits]
-            self.found[hit] = True
-            self.broken.view(self.attempts, -1)[:, hit % (len(self.x) // self.attempts)] = True
+            self.succeeded[hit] = True
+            self.broken.view(self.runs, -1)[:, hit % self.examples] = True
             self.unconfirmed += len(hits) - int(hits.sum())
         return self.broken[rows]
 
-    def of_examples(self) -> Hunt:
-        """Return the hunt with its attempts taken together, each example once.
+    def per_example(self) -> AttackBatch:
+        """Return the batch with its runs merged, one row an example.
 
-        Of several adversarial examples that were found in the same step, it is the first
-        attempt's; work is that of all attempts.
+        If several runs found an adversarial example in the same step, the first run's is taken.
+        The work of all runs is added.
         """
-        if self.attempts == 1:
+        if self.runs == 1:
             return self
-        count = len(self.x) // self.attempts
-        whole = Hunt(self.victim, self.x[:count], self.y[:count], self.radius)
-        first = self.found.view(self.attempts, count).int().argmax(dim=0)
+        count = self.examples
+        merged = AttackBatch(self.model, self.x[:count], self.y[:count], self.radius)
+        first = self.succeeded.view(self.runs, count).int().argmax(dim=0)
         rows = first * count + torch.arange(count, device=first.device)
-        whole.candidates, whole.found = self.candidates[rows], self.found[rows]
-        whole.broken, whole.unconfirmed = self.broken[:count], self.unconfirmed
-        whole.closest = self.closest.view(self.attempts, count).amin(dim=0)
-        whole.steps, whole.forwards, whole.gradients = (
-            counts.reshape(self.attempts, count).sum(axis=0, dtype=np.int32)
+        merged.candidates, merged.succeeded = self.candidates[rows], self.succeeded[rows]
+        merged.broken, merged.unconfirmed = self.broken[:count], self.unconfirmed
+        merged.smallest_margin = self.smallest_margin.view(self.runs, count).amin(dim=0)
+        merged.steps, merged.forwards, merged.gradients = (
+            counts.reshape(self.runs, count).sum(axis=0, dtype=np.int32)
             for counts in (self.steps, self.forwards, self.gradients)
         )
-        return whole
+        return merged
 
     def results(self) -> dict[str, Any]:
-        """Return all that a search fills in, in arrays: what another process can be told."""
+        """Return everything that an attack fills in, as arrays that another process can receive."""
         return {
             name: value.numpy() if isinstance(value, Tensor) else value
             for name, value in vars(self).items()
             if name in _RESULTS
         }
 
-    def take(self, results: dict[str, Any]) -> None:
-        """Fill in what `results` returned."""
+    def set_results(self, results: dict[str, Any]) -> None:
+        """Fill in what `results` returned in another process."""
         for name, value in results.items():
-            tensor = isinstance(getattr(self, name), Tensor)
-            setattr(self, name, torch.from_numpy(value) if tensor else value)
+            is_tensor = isinstance(getattr(self, name), Tensor)
+            setattr(self, name, torch.from_numpy(value) if is_tensor else value)
 
 
-def lead(logits: Tensor, y: Tensor) -> Tensor:
-    """Return by how much the label's logit exceeds the largest other one."""
+def margin(logits: Tensor, y: Tensor) -> Tensor:
+    """Return by how much the label's logit exceeds the largest other logit, shape (N,)."""
     others = logits.scatter(1, y[:, None], -torch.inf).amax(dim=1)
     return logits.gather(1, y[:, None])[:, 0] - others
-
-
-def rows_of(hunt: Hunt) -> Tensor:
-    """Return the rows of all examples of a hunt."""
-    return torch.arange(len(hunt.x), device=hunt.x.device)

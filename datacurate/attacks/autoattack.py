@@ -25,7 +25,8 @@ from datacurate.attacks.acceleration.batchnorm_folding import fused, quick
 from datacurate.attacks.acceleration.cuda_graphs import Replayed
 from datacurate.attacks.acceleration.input_gradients import differentiable
 from datacurate.attacks.acceleration.parallel import at_once, parts
-from datacurate.attacks.attack_batch import Hunt, Predict, Victim
+from datacurate.attacks.attack_batch import AttackBatch
+from datacurate.attacks.attacked_model import AttackedModel, Predict
 from datacurate.attacks.batch_size import BATCH, fitting
 from datacurate.attacks.correctness import AttackProgress
 from datacurate.attacks.frozen import device_of, frozen
@@ -154,31 +155,37 @@ def autoattack(
             seconds, unconfirmed = list(state["seconds"]), state["unconfirmed"]
             spent = np.array(state["spent"], dtype=np.int32).reshape(spent.shape)
             done = state["passes"]
-        victims = []
+        attacked_models = []
         if done < len(todo.passes):
             sample = x[:_SAMPLE].to(device).float()
-            victims = [_victim(network, sample, dtype, implementation) for network in networks]
-            batch_size = batch_size or min(fitting(victim, sample) for victim in victims)
+            attacked_models = [
+                _victim(network, sample, dtype, implementation) for network in networks
+            ]
+            batch_size = batch_size or min(
+                fitting(attacked, sample) for attacked in attacked_models
+            )
         batch_size = batch_size or BATCH
         # Kernels of an accelerator fill it, and a stranger's module may not be for two threads.
-        whole = device.type != "cpu" or any(victim.copied is None for victim in victims)
+        whole = device.type != "cpu" or any(attacked.folded is None for attacked in attacked_models)
 
         def searched(
-            passes: Sequence[Pass], rows: npt.NDArray[np.int64], victims: Sequence[Victim]
+            passes: Sequence[Pass],
+            rows: npt.NDArray[np.int64],
+            attacked_models: Sequence[AttackedModel],
         ) -> npt.NDArray[np.int64]:
-            """Search, note what came of it, and return the rows that `quick` may have missed."""
+            """Search and return the rows to search again in float32."""
             nonlocal unconfirmed
             name = passes[0].attack
             attack = todo.attacks.index(name)
             cut = [rows] if whole else parts(rows)
-            hunts = [
+            batches = [
                 # Rows of an image are views that images stored channels last do not have.
-                Hunt(
-                    victims[0],
+                AttackBatch(
+                    attacked_models[0],
                     x[part].to(device).float().contiguous(),
                     y[part].to(device),
                     radius,
-                    attempts=len(passes),
+                    runs=len(passes),
                 )
                 for part in cut
             ]
@@ -186,26 +193,28 @@ def autoattack(
                 partial(
                     search,
                     passes,
-                    hunt,
+                    batch,
                     keys=keys[part],
                     seed=seed,
                     implementation=implementation,
                     tries=batch_size if whole else _ROWS,
-                    surrogate=victims[-1] if surrogate is not None else None,
+                    surrogate=attacked_models[-1] if surrogate is not None else None,
                 )
-                for part, hunt in zip(cut, hunts, strict=True)
+                for part, batch in zip(cut, batches, strict=True)
             ]
-            autograd = name not in GRADIENT_FREE and any(v.explicit is None for v in victims)
-            claims = at_once(searches, hunts, autograd=autograd)
+            autograd = name not in GRADIENT_FREE and any(
+                v.explicit_gradients is None for v in attacked_models
+            )
+            claims = at_once(searches, batches, autograd=autograd)
             close = []
-            for part, hunt, claim in zip(cut, hunts, claims, strict=True):
-                found, claimed = hunt.of_examples(), claim[: len(part)]
+            for part, batch, claim in zip(cut, batches, claims, strict=True):
+                found, claimed = batch.per_example(), claim[: len(part)]
                 require_within(name, found.candidates[claimed], found.x[claimed], radius)
                 hits = _confirmed(predict, found.candidates, claimed, found.y)
                 spent[attack, part] += np.stack([found.steps, found.forwards, found.gradients], 1)
                 unconfirmed += found.unconfirmed + int(claimed.sum()) - int(hits.sum())
                 broken_by[part[hits.cpu().numpy()]] = attack
-                near = ~hits & (found.closest <= victims[0].blur)
+                near = ~hits & (found.smallest_margin <= attacked_models[0].rounding_error)
                 close.append(part[near.cpu().numpy()])
             return np.concatenate(close)
 
@@ -220,10 +229,10 @@ def autoattack(
             name = todo.attacks[attack]
             close = []
             for end, rows in _batches(survivors, batch_size):
-                close.append(searched(passes, rows, victims))
+                close.append(searched(passes, rows, attacked_models))
                 if progress is not None:
                     progress(name, end, len(survivors))
-            sharp = [victim.sharp or victim for victim in victims]
+            sharp = [attacked.float32 or attacked for attacked in attacked_models]
             for _, rows in _batches(np.concatenate([*close, survivors[:0]]), batch_size):
                 searched(passes, rows, sharp)
             seconds[attack] += time.perf_counter() - began
@@ -300,7 +309,7 @@ def _confirmed(predict: Predict, candidates: Tensor, claimed: Tensor, labels: Te
 
 def _victim(
     network: nn.Module, sample: Tensor, dtype: torch.dtype, implementation: Implementation
-) -> Victim:
+) -> AttackedModel:
     """Return a network as our searches see it; the package's search with the network itself."""
     taken = Lock()
 
@@ -310,29 +319,35 @@ def _victim(
         return logits.float()
 
     if implementation == "package":
-        return Victim(exact, exact, exact)
+        return AttackedModel(exact, exact, exact)
     copied = fused(network, sample, torch.float32)
     if sample.device.type != "cuda":
         explicit = None if copied is None else differentiable(copied, sample)
         steady = quick(network, copied, torch.float32)
-        sharp = Victim(exact, steady, steady, copied, explicit)
+        sharp = AttackedModel(exact, steady, steady, copied, explicit)
     elif copied is None:
-        sharp = Victim(exact, exact, exact)
+        sharp = AttackedModel(exact, exact, exact)
     else:
         # cuDNN's float32 kernels want channels first: https://github.com/pytorch/pytorch/issues/44943
         channels_first = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
         recorded = Replayed(quick(channels_first, None, torch.float32))
-        sharp = Victim(recorded, recorded, recorded)
+        sharp = AttackedModel(recorded, recorded, recorded)
     if dtype == torch.float32:
         return sharp
     searched = fused(network, sample, dtype)
     cheapest = quick(network, searched, dtype)
-    blur = 2 * float((cheapest(sample) - sharp.steady(sample)).abs().max())
+    blur = 2 * float((cheapest(sample) - sharp.float32_logits(sample)).abs().max())
     if sample.device.type == "cuda":
         cheapest = cheapest if copied is None else Replayed(cheapest)
-        return replace(sharp, quick=cheapest, blur=blur, sharp=sharp)
+        return replace(sharp, search_logits=cheapest, rounding_error=blur, float32=sharp)
     explicit = None if searched is None else differentiable(searched, sample)
-    return replace(sharp, quick=cheapest, explicit=explicit, blur=blur, sharp=sharp)
+    return replace(
+        sharp,
+        search_logits=cheapest,
+        explicit_gradients=explicit,
+        rounding_error=blur,
+        float32=sharp,
+    )
 
 
 def _title(implementation: Implementation, dtype: torch.dtype) -> str:

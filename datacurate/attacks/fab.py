@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from datacurate.attacks.apgd import margins
-from datacurate.attacks.attack_batch import Hunt, rows_of
+from datacurate.attacks.attack_batch import AttackBatch
 
 _TOWARDS_IMAGE = 0.1  # largest weight of the projection of the image itself
 _OVERSHOOT = 1.05
@@ -19,27 +19,27 @@ _TINY = 1e-12
 _NEWTON_STEPS = 40  # an upper limit; two to five are usual
 
 
-def fab(hunt: Hunt, targets: Tensor, *, steps: int) -> None:
-    """Run FAB once from the images of a hunt towards a target class each.
+def fab(batch: AttackBatch, targets: Tensor, *, steps: int) -> None:
+    """Run FAB once from the images of a batch towards a target class each.
 
     An example leaves the batch when a misclassified point within its radius is found; all others
     get every step.
 
     Parameters
     ----------
-    hunt : Hunt
+    batch : AttackBatch
     targets : Tensor of int64, shape (N,)
     steps : int
     """
-    rows = rows_of(hunt)[~hunt.broken]
-    origin = point = hunt.x[rows]
-    y, targets = hunt.y[rows], targets[rows]
+    rows = batch.unbroken_rows()
+    origin = point = batch.x[rows]
+    y, targets = batch.y[rows], targets[rows]
     for _ in range(steps):
         if not len(rows):
             return
-        logits, pull = hunt.victim.differentiable(point)
+        logits, backward = batch.model.differentiable(point)
         ahead, of_logits = margins(logits, y, targets)
-        gradient = pull(of_logits)
+        gradient = backward(of_logits)
         here = to_boundary(point, ahead, gradient)
         # The same plane as seen from the image.
         there = to_boundary(
@@ -49,11 +49,11 @@ def fab(hunt: Hunt, targets: Tensor, *, steps: int) -> None:
         weight = (near / (near + far)).clamp(max=_TOWARDS_IMAGE)[:, None, None, None]
         point = (point + _OVERSHOOT * here) * (1 - weight)
         point = (point + (origin + _OVERSHOOT * there) * weight).clamp_(0, 1)
-        logits = hunt.victim.quick(point)
-        hunt.spend(rows, steps=1, forwards=2, gradients=1)
+        logits = batch.model.search_logits(point)
+        batch.count_work(rows, steps=1, forwards=2, gradients=1)
         beyond = logits.argmax(dim=1) != y
-        within = _reach(point - origin) <= hunt.radius
-        hit = hunt.claim(rows, point, beyond & within)
+        within = _reach(point - origin) <= batch.radius
+        hit = batch.confirm(rows, point, beyond & within)
         back = origin + _BACK * (point - origin)
         point = torch.where(beyond[:, None, None, None], back, point)
         if hit.any():

@@ -20,7 +20,8 @@ from pyautoattack.fab_pt import FABAttack_PT
 from pyautoattack.square import SquareAttack
 from torch import Tensor
 
-from datacurate.attacks.attack_batch import Counts, Hunt, Predict
+from datacurate.attacks.attack_batch import AttackBatch, Counts
+from datacurate.attacks.attacked_model import Predict
 from datacurate.attacks.noise import keyed_uniform
 from datacurate.attacks.suites import Pass
 from datacurate.fingerprints import U64
@@ -29,12 +30,12 @@ _silent = logging.Logger("pyautoattack")
 _silent.addHandler(logging.NullHandler())
 
 
-def package_search(hunt: Hunt, step: Pass, *, keys: U64, chance: int) -> Tensor:
-    """Run one attack of the package with one target on all examples of a hunt.
+def package_search(batch: AttackBatch, step: Pass, *, keys: U64, chance: int) -> Tensor:
+    """Run one attack of the package with one target on all examples of a batch.
 
     Parameters
     ----------
-    hunt : Hunt
+    batch : AttackBatch
     step : Pass
         Of AutoAttack.
     keys : ndarray of uint64, shape (N,)
@@ -52,25 +53,25 @@ def package_search(hunt: Hunt, step: Pass, *, keys: U64, chance: int) -> Tensor:
     def predict(pixels: Tensor) -> Tensor:
         nonlocal calls
         calls += 1
-        return hunt.victim.exact(pixels)
+        return batch.model.exact_logits(pixels)
 
-    x, y, radius = hunt.x, hunt.y, hunt.radius
+    x, y, radius = batch.x, batch.y, batch.radius
     gradients = 0
     steps: Counts = np.full(len(x), step.steps, dtype=np.int32)
     if step.attack == "fab-t":
-        hunt.candidates, claimed = _fab(predict, x, y, radius, step.target, step.steps)
+        batch.candidates, claimed = _fab(predict, x, y, radius, step.target, step.steps)
         gradients = step.steps
     elif step.attack == "square":
-        hunt.candidates, claimed, steps = _square(predict, x, y, radius, keys, chance, step.steps)
+        batch.candidates, claimed, steps = _square(predict, x, y, radius, keys, chance, step.steps)
     else:
-        hunt.candidates, claimed = _apgd(
+        batch.candidates, claimed = _apgd(
             predict, x, y, radius, keys, chance, step.target, step.steps
         )
         gradients = step.steps + 1
-    hunt.steps += steps
+    batch.steps += steps
     # Square alone leaves broken examples out of its passes, and counts them itself.
-    hunt.forwards += steps + 2 if step.attack == "square" else np.int32(calls)
-    hunt.gradients += np.int32(gradients)
+    batch.forwards += steps + 2 if step.attack == "square" else np.int32(calls)
+    batch.gradients += np.int32(gradients)
     return claimed
 
 

@@ -10,19 +10,19 @@ import torch
 from torch import Tensor
 
 from datacurate.attacks.apgd import cross_entropies
-from datacurate.attacks.attack_batch import Hunt, rows_of
+from datacurate.attacks.attack_batch import AttackBatch
 
 STEP = 2 / 255
 
 
-def signed_steps(hunt: Hunt, *, steps: int) -> Tensor:
+def signed_steps(batch: AttackBatch, *, steps: int) -> Tensor:
     """Take steps of 2/255 along the sign of the cross-entropy's gradient, within the ball.
 
     Every iterate counts, not the last alone.
 
     Parameters
     ----------
-    hunt : Hunt
+    batch : AttackBatch
     steps : int
 
     Returns
@@ -30,19 +30,19 @@ def signed_steps(hunt: Hunt, *, steps: int) -> Tensor:
     Tensor of float32, shape (N, C, H, W)
         The last iterate of each example.
     """
-    result = hunt.x.clone()
-    rows = rows_of(hunt)[~hunt.broken]
-    point, y = hunt.x[rows], hunt.y[rows]
-    lower, upper = hunt.lower[rows], hunt.upper[rows]
+    result = batch.x.clone()
+    rows = batch.unbroken_rows()
+    point, y = batch.x[rows], batch.y[rows]
+    lower, upper = batch.lower[rows], batch.upper[rows]
     for taken in range(steps + 1):
         last = taken == steps
         if last:
-            logits = hunt.victim.quick(point)
+            logits = batch.model.search_logits(point)
         else:
-            logits, pull = hunt.victim.differentiable(point)
-            gradient = pull(cross_entropies(logits, y, y)[1])
-        hunt.spend(rows, steps=int(taken > 0), forwards=1, gradients=int(not last))
-        hit = hunt.judge(rows, point, logits)
+            logits, backward = batch.model.differentiable(point)
+            gradient = backward(cross_entropies(logits, y, y)[1])
+        batch.count_work(rows, steps=int(taken > 0), forwards=1, gradients=int(not last))
+        hit = batch.check(rows, point, logits)
         if not last:
             moved = torch.clamp(point + STEP * gradient.sign(), lower, upper)
             point = torch.where(hit[:, None, None, None], point, moved)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import torch
 
-from datacurate.attacks.attack_batch import Hunt, rows_of
+from datacurate.attacks.attack_batch import AttackBatch
 
 _TOLERANCE = 1e-3  # of the radius a binary search ends with, as in the paper's experiments
 
 
-def rays(hunt: Hunt, *, queries: int) -> None:
-    """Run RayS once on every example of a hunt.
+def rays(batch: AttackBatch, *, queries: int) -> None:
+    """Run RayS once on every example of a batch.
 
     A direction is a sign for every value of the image, at first all positive. Blocks of signs,
     halved after each sweep, are flipped in turn; a flip stays if the image is still misclassified
@@ -23,11 +23,11 @@ def rays(hunt: Hunt, *, queries: int) -> None:
 
     Parameters
     ----------
-    hunt : Hunt
+    batch : AttackBatch
     queries : int
     """
-    rows = rows_of(hunt)[~hunt.broken]
-    x, y = hunt.x[rows].flatten(1), hunt.y[rows]
+    rows = batch.unbroken_rows()
+    x, y = batch.x[rows].flatten(1), batch.y[rows]
     size = x.shape[1]
     places = torch.arange(size, device=x.device)
     signs = torch.ones_like(x)
@@ -45,9 +45,9 @@ def rays(hunt: Hunt, *, queries: int) -> None:
         tried = torch.where(in_block, -signs, signs)
         # The range of pixels ends every ray within a radius of 1.
         length_tried = torch.where(searching, (low + high) / 2, best.clamp(max=1))
-        images = (x + length_tried[:, None] * tried).clamp_(0, 1).view(-1, *hunt.x.shape[1:])
-        wrong = hunt.victim.steady(images).argmax(dim=1) != y
-        hunt.spend(rows, steps=1, forwards=1)
+        images = (x + length_tried[:, None] * tried).clamp_(0, 1).view(-1, *batch.x.shape[1:])
+        wrong = batch.model.float32_logits(images).argmax(dim=1) != y
+        batch.count_work(rows, steps=1, forwards=1)
 
         low = torch.where(searching & ~wrong, length_tried, low)
         high = torch.where(searching & wrong, length_tried, high)
@@ -65,8 +65,8 @@ def rays(hunt: Hunt, *, queries: int) -> None:
         level = torch.where(swept & (2**level < size), level + 1, level)
         block = torch.where(swept, 0, block)
 
-        within = wrong & (length_tried <= hunt.radius)
-        hit = hunt.claim(rows, images, within)
+        within = wrong & (length_tried <= batch.radius)
+        hit = batch.confirm(rows, images, within)
         if hit.any():
             left = ~hit
             rows, x, y, signs, best, low, high, searching, level, block = (

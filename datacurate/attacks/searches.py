@@ -10,7 +10,8 @@ from torch import Tensor
 
 from datacurate.attacks.acceleration.incremental_forward import windowed
 from datacurate.attacks.apgd import apgd, cross_entropies, random_start, targeted_dlr
-from datacurate.attacks.attack_batch import Hunt, Victim, rows_of
+from datacurate.attacks.attack_batch import AttackBatch
+from datacurate.attacks.attacked_model import AttackedModel
 from datacurate.attacks.fab import fab
 from datacurate.attacks.fast_attack import nearest, runner_up
 from datacurate.attacks.package import package_search
@@ -27,22 +28,22 @@ Implementation = Literal["own", "package"]
 
 def search(
     passes: Sequence[Pass],
-    hunt: Hunt,
+    batch: AttackBatch,
     *,
     keys: U64,
     seed: int,
     implementation: Implementation = "own",
     tries: int = 1,
-    surrogate: Victim | None = None,
+    surrogate: AttackedModel | None = None,
 ) -> Tensor:
     """Look for adversarial examples of correctly classified ones with one attack.
 
     Parameters
     ----------
     passes : sequence of Pass
-        Which attack, and which targets: as many as the hunt has attempts, and more than one of
+        Which attack, and which targets: as many as the batch has attempts, and more than one of
         our own targeted attacks alone.
-    hunt : Hunt
+    batch : AttackBatch
         The examples; its candidates and counts are filled in.
     keys : ndarray of uint64, shape (N,)
         To which each example's noise belongs.
@@ -51,7 +52,7 @@ def search(
         ``"own"``, or ``"package"`` for the attacks of AutoAttack as `pyautoattack` has them.
     tries : int
         How many queries Square may make in one pass, if it has fewer examples.
-    surrogate : Victim, optional
+    surrogate : AttackedModel, optional
         What the transfer attacks attack.
 
     Returns
@@ -69,31 +70,31 @@ def search(
     step, chances = passes[0], [seed64("autoattack", seed, p.attack, p.target) for p in passes]
     chance = chances[0]
     if implementation == "package":
-        return package_search(hunt, step, keys=keys, chance=chance)
+        return package_search(batch, step, keys=keys, chance=chance)
     if step.attack == "square":
-        trials = windowed(hunt.victim.copied, hunt.x) or WholeTrials(hunt.victim.steady)
-        square(hunt, trials, keys, chance, queries=step.steps, tries=tries)
+        trials = windowed(batch.model.folded, batch.x) or WholeTrials(batch.model.float32_logits)
+        square(batch, trials, keys, chance, queries=step.steps, tries=tries)
     elif step.attack == "rays":
-        rays(hunt, queries=step.steps)
+        rays(batch, queries=step.steps)
     elif step.attack == "pgd":
-        signed_steps(hunt, steps=step.steps)
+        signed_steps(batch, steps=step.steps)
     elif step.attack == "runner-up":
-        runner_up(hunt, keys, chance, steps=step.steps)
+        runner_up(batch, keys, chance, steps=step.steps)
     elif step.attack == "nearest":
-        nearest(hunt, keys, chance)
+        nearest(batch, keys, chance)
     elif surrogate is not None and step.attack in ("transfer-pgd", "transfer-apgd"):
-        transfer(hunt, surrogate, step.attack, keys, chance, steps=step.steps)
+        transfer(batch, surrogate, step.attack, keys, chance, steps=step.steps)
     elif step.attack == "apgd-ce":
-        start = random_start(hunt, keys, chance)
-        apgd(hunt, cross_entropies, start, hunt.y, steps=step.steps)
+        start = random_start(batch, keys, chance)
+        apgd(batch, cross_entropies, start, batch.y, steps=step.steps)
     else:
-        count = len(hunt.x) // hunt.attempts
-        order = hunt.victim.steady(hunt.x[:count]).argsort(dim=1)
+        count = len(batch.x) // batch.runs
+        order = batch.model.float32_logits(batch.x[:count]).argsort(dim=1)
         targets = torch.cat([order[:, -1 - each.target] for each in passes])
-        hunt.spend(rows_of(hunt), forwards=1)
+        batch.count_work(batch.all_rows(), forwards=1)
         if step.attack == "fab-t":
-            fab(hunt, targets, steps=step.steps)
+            fab(batch, targets, steps=step.steps)
         else:
-            start = random_start(hunt, keys, *chances)
-            apgd(hunt, targeted_dlr, start, targets, steps=step.steps)
-    return hunt.broken
+            start = random_start(batch, keys, *chances)
+            apgd(batch, targeted_dlr, start, targets, steps=step.steps)
+    return batch.broken

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datacurate.attacks.attack_batch import Counts, Hunt, Predict, lead, rows_of
+from datacurate.attacks.attack_batch import AttackBatch, Counts, margin
+from datacurate.attacks.attacked_model import Predict
 from datacurate.attacks.noise import keyed_uniform
 from datacurate.fingerprints import U64
 
@@ -118,12 +119,12 @@ class Squares:
 
 
 def square(
-    hunt: Hunt, trials: Trials, keys: U64, chance: int, *, queries: int, tries: int = 1
+    batch: AttackBatch, trials: Trials, keys: U64, chance: int, *, queries: int, tries: int = 1
 ) -> None:
-    """Run Square once on every example of a hunt.
+    """Run Square once on every example of a batch.
 
     It starts from vertical stripes. Each query paints one square of the image, in every channel
-    with one end of the pixel's interval, and keeps it if the label's lead shrinks. The stripes
+    with one end of the pixel's interval, and keeps it if the label's margin shrinks. The stripes
     belong to the example; the squares are one sequence for all. A square that the image has
     already is a query whose answer is known, and counts as no pass.
 
@@ -133,7 +134,7 @@ def square(
 
     Parameters
     ----------
-    hunt : Hunt
+    batch : AttackBatch
     trials : Trials
     keys : ndarray of uint64, shape (N,)
     chance : int
@@ -143,20 +144,20 @@ def square(
     tries : int
         How many queries may share a pass, if there are fewer images.
     """
-    rows = rows_of(hunt)[~hunt.broken]
-    count, channels, height, width = hunt.x.shape
+    rows = batch.unbroken_rows()
+    count, channels, height, width = batch.x.shape
     stripes = keyed_uniform(chance, keys, channels * width).view(count, channels, 1, width) >= 0.5
-    bright = stripes.to(hunt.x.device)[rows]
-    y = hunt.y[rows]
-    lower, upper = (ends[rows].permute(0, 2, 3, 1) for ends in (hunt.lower, hunt.upper))
-    start = torch.where(bright, hunt.upper[rows], hunt.lower[rows])
+    bright = stripes.to(batch.x.device)[rows]
+    y = batch.y[rows]
+    lower, upper = (ends[rows].permute(0, 2, 3, 1) for ends in (batch.lower, batch.upper))
+    start = torch.where(bright, batch.upper[rows], batch.lower[rows])
     image = start.permute(0, 2, 3, 1).contiguous()
-    smallest = lead(trials.start(start), y)
-    hunt.spend(rows, forwards=1)
-    squares = Squares.drawn(chance, queries, hunt.x.shape, image.device)
+    smallest = margin(trials.start(start), y)
+    batch.count_work(rows, forwards=1)
+    squares = Squares.drawn(chance, queries, batch.x.shape, image.device)
     # Of each image, how many squares it has been asked about.
     asked = torch.zeros_like(rows)
-    left = ~hunt.claim(rows, start, smallest <= 0)
+    left = ~batch.confirm(rows, start, smallest <= 0)
     kept_share = 1.0
     while True:
         left &= asked < queries
@@ -185,14 +186,14 @@ def square(
         reached = smallest[which]
         if new.any():
             chosen = new.nonzero()[:, 0]
-            reached[chosen] = lead(
+            reached[chosen] = margin(
                 trials.attempt(which[chosen], tops[chosen], lefts[chosen], window[chosen]),
                 y[which[chosen]],
             )
             better = new & ((reached < smallest[which]) | (reached <= 0))
         counts = _up_to_first(better, which, len(rows))
-        hunt.spend(rows, steps=_per_image(counts, which, len(rows)))
-        hunt.spend(rows, forwards=_per_image(counts & new, which, len(rows)))
+        batch.count_work(rows, steps=_per_image(counts, which, len(rows)))
+        batch.count_work(rows, forwards=_per_image(counts & new, which, len(rows)))
         asked += torch.bincount(which[counts], minlength=len(rows))
         taken = counts & better
         share = float(taken.sum()) / float(counts.sum())
@@ -206,7 +207,7 @@ def square(
         wrong = smallest[moved] <= 0
         if wrong.any():
             found = image[moved].permute(0, 3, 1, 2)
-            left[moved] = ~hunt.claim(rows[moved], found, wrong)
+            left[moved] = ~batch.confirm(rows[moved], found, wrong)
 
 
 def _inside(squares: Squares, query: Tensor, place: tuple[Tensor, Tensor, Tensor]) -> Tensor:

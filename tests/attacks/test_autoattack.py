@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from datacurate.attacks import autoattack as harness
 from datacurate.attacks import searches, suites
-from datacurate.attacks.attack_batch import Hunt, Victim
+from datacurate.attacks.attack_batch import AttackBatch
+from datacurate.attacks.attacked_model import AttackedModel
 from datacurate.attacks.autoattack import autoattack
 from datacurate.attacks.frozen import frozen
 from datacurate.attacks.outcome import CLEAN_WRONG, SURVIVED
@@ -181,9 +182,9 @@ def test_a_search_keeps_each_example_its_noise(step, implementation):
     keys = np.arange(30, dtype=np.uint64)
     rows = np.arange(2, 30, 3)
     with torch.random.fork_rng(devices=[]), torch.no_grad(), frozen(model):
-        victim = Victim(model, model, model)
-        whole = Hunt(victim, x, y, RADIUS / 4)
-        part = Hunt(victim, x[rows], y[rows], RADIUS / 4)
+        attacked = AttackedModel(model, model, model)
+        whole = AttackBatch(attacked, x, y, RADIUS / 4)
+        part = AttackBatch(attacked, x[rows], y[rows], RADIUS / 4)
         settings = {"seed": 0, "implementation": implementation}
         claimed = searches.search([step], whole, keys=keys, **settings)
         claimed_part = searches.search([step], part, keys=keys[rows], **settings)
@@ -264,9 +265,9 @@ def test_memory_layout_does_not_matter():
 def claims(shift: float):
     """Return a search that claims every example, moved by a shift."""
 
-    def search(step, hunt, **_):
-        hunt.candidates = hunt.x + shift
-        return torch.ones(len(hunt.x), dtype=torch.bool)
+    def search(step, batch, **_):
+        batch.candidates = batch.x + shift
+        return torch.ones(len(batch.x), dtype=torch.bool)
 
     return search
 
@@ -374,14 +375,14 @@ def test_what_bfloat16_may_have_missed_is_searched_for_again(monkeypatch):
     with_sharp = harness._victim
 
     def without_sharp(*given):
-        return replace(with_sharp(*given), sharp=None, blur=0.0)
+        return replace(with_sharp(*given), float32=None, rounding_error=0.0)
 
     missed = {"again": 0, "once": 0}
     for radius in (0.002, 0.003):
         settings = {"radius": radius, "suite": "custom", "seed": 0}
         exact = autoattack(net, x, y, **settings)
-        for way, victim in (("again", with_sharp), ("once", without_sharp)):
-            monkeypatch.setattr(harness, "_victim", victim)
+        for way, attacked in (("again", with_sharp), ("once", without_sharp)):
+            monkeypatch.setattr(harness, "_victim", attacked)
             found = autoattack(net, x, y, dtype=torch.bfloat16, **settings)
             missed[way] += np.count_nonzero(exact.robust != found.robust)
             close = (found.spent.sum(axis=(0, 2)) > exact.spent.sum(axis=(0, 2))) & exact.robust

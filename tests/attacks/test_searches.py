@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from datacurate.attacks import searches, suites
 from datacurate.attacks.acceleration.batchnorm_folding import Affine, _affine, fused
 from datacurate.attacks.apgd import checkpoints, cross_entropies, margins, targeted_dlr
-from datacurate.attacks.attack_batch import Hunt, Victim
+from datacurate.attacks.attack_batch import AttackBatch
+from datacurate.attacks.attacked_model import AttackedModel
 from datacurate.attacks.autoattack import autoattack
 from datacurate.attacks.fab import to_boundary
 from datacurate.attacks.rays import rays
@@ -26,10 +27,10 @@ from tests.attacks.models import Linear, Normed, clear_images, linear, worst_mar
 RADIUS = 6 / 255
 
 
-def hunted(model: nn.Module, count: int = 40, radius: float = RADIUS) -> Hunt:
+def attack_batch(model: nn.Module, count: int = 40, radius: float = RADIUS) -> AttackBatch:
     model.requires_grad_(False)
     x, y = clear_images(model, count)
-    return Hunt(Victim(model, model, model), x, y, radius)
+    return AttackBatch(AttackedModel(model, model, model), x, y, radius)
 
 
 def test_checkpoints_are_the_paper_s():
@@ -99,7 +100,7 @@ def test_sides_of_squares_follow_the_schedule():
 
 
 def brute_force_margin(model: Linear, x: Tensor, y: Tensor, radius: float) -> Tensor:
-    """Return the smallest lead over every corner of a tiny image's ball."""
+    """Return the smallest margin over every corner of a tiny image's ball."""
     lower, upper = (x - radius).clamp(0, 1), (x + radius).clamp(0, 1)
     least = torch.full((len(x),), torch.inf)
     for corner in itertools.product((False, True), repeat=x[0].numel()):
@@ -116,15 +117,15 @@ def test_square_and_rays_find_what_trying_every_corner_finds():
     x, y = clear_images(model, 60, size=3)
     radius = 0.1
     truth = brute_force_margin(model, x, y, radius)
-    victim = Victim(model, model, model)
+    attacked = AttackedModel(model, model, model)
     keys = np.arange(60, dtype=np.uint64)
-    by_square, by_rays = Hunt(victim, x, y, radius), Hunt(victim, x, y, radius)
+    by_square, by_rays = AttackBatch(attacked, x, y, radius), AttackBatch(attacked, x, y, radius)
     with torch.no_grad():
         square(by_square, WholeTrials(model), keys, 1, queries=3000)
         rays(by_rays, queries=2000)
     assert 10 < (truth < 0).sum() < 50
-    for hunt in (by_square, by_rays):
-        assert not (hunt.broken & (truth > 1e-5)).any()
+    for batch in (by_square, by_rays):
+        assert not (batch.broken & (truth > 1e-5)).any()
     # Rays of whole blocks miss a few corners.
     assert torch.equal(by_square.broken, truth <= 0)
     assert (~by_rays.broken & (truth < -1e-5)).sum() <= 4
@@ -144,7 +145,7 @@ def test_squares_asked_ahead_are_those_asked_one_by_one():
     x, y = clear_images(model, 12, channels=3, size=6)
     x = (x * 16).round() / 16
     y = model(x).argmax(dim=1)
-    hunts, passes = {}, {}
+    batches, passes = {}, {}
     for tries in (1, 7, 96):
         asked = []
 
@@ -152,19 +153,19 @@ def test_squares_asked_ahead_are_those_asked_one_by_one():
             asked.append(len(pixels))
             return model(pixels)
 
-        hunts[tries] = hunt = Hunt(Victim(model, model, model), x, y, 1 / 32)
+        batches[tries] = batch = AttackBatch(AttackedModel(model, model, model), x, y, 1 / 32)
         with torch.no_grad():
             keys = np.arange(12, dtype=np.uint64)
-            square(hunt, WholeTrials(predict), keys, 5, queries=400, tries=tries)
+            square(batch, WholeTrials(predict), keys, 5, queries=400, tries=tries)
         passes[tries] = len(asked)
     assert passes[96] < passes[7] / 2 <= passes[1] / 2
-    plain = hunts[1]
+    plain = batches[1]
     assert 1 <= plain.broken.sum() <= 11
-    for hunt in hunts.values():
-        assert torch.equal(hunt.broken, plain.broken)
-        assert torch.equal(hunt.candidates, plain.candidates)
-        assert np.array_equal(hunt.steps, plain.steps)
-        assert np.array_equal(hunt.forwards, plain.forwards)
+    for batch in batches.values():
+        assert torch.equal(batch.broken, plain.broken)
+        assert torch.equal(batch.candidates, plain.candidates)
+        assert np.array_equal(batch.steps, plain.steps)
+        assert np.array_equal(batch.forwards, plain.forwards)
 
 
 @pytest.mark.parametrize("attack", ["apgd-t", "fab-t"])
@@ -173,15 +174,15 @@ def test_targets_at_a_time_are_the_same_searches(attack):
     x, y = clear_images(model, 40)
     keys = np.arange(40, dtype=np.uint64)
     passes = [suites.Pass(attack, target, 12) for target in range(1, 5)]
-    victim = Victim(model, model, model)
-    together = Hunt(victim, x, y, RADIUS / 4, attempts=4)
-    alone = [Hunt(victim, x, y, RADIUS / 4) for _ in passes]
+    attacked = AttackedModel(model, model, model)
+    together = AttackBatch(attacked, x, y, RADIUS / 4, runs=4)
+    alone = [AttackBatch(attacked, x, y, RADIUS / 4) for _ in passes]
     with torch.no_grad():
         searches.search(passes, together, keys=keys, seed=0)
-        for step, hunt in zip(passes, alone, strict=True):
-            searches.search([step], hunt, keys=keys, seed=0)
-    whole = together.of_examples()
-    broken = torch.stack([hunt.broken for hunt in alone])
+        for step, batch in zip(passes, alone, strict=True):
+            searches.search([step], batch, keys=keys, seed=0)
+    whole = together.per_example()
+    broken = torch.stack([batch.broken for batch in alone])
     assert torch.equal(whole.broken, broken.any(dim=0))
     assert 5 <= whole.broken.sum() <= 35
     assert (broken.sum(dim=0) > 1).any(), "some examples break towards several targets"
@@ -259,11 +260,14 @@ def test_a_claim_that_is_not_confirmed_lets_the_search_go_on():
         lying.add_(1)
         return model(pixels).roll(1, dims=1) if lying <= 3 else model(pixels)
 
-    honest, lied = (Hunt(Victim(model, predict, model), x, y, RADIUS) for predict in (model, quick))
+    honest, lied = (
+        AttackBatch(AttackedModel(model, predict, model), x, y, RADIUS)
+        for predict in (model, quick)
+    )
     surrogate_less = np.arange(30, dtype=np.uint64)
     with torch.no_grad():
-        for hunt in (honest, lied):
-            searches.search([suites.Pass("apgd-ce", 0, 60)], hunt, keys=surrogate_less, seed=0)
+        for batch in (honest, lied):
+            searches.search([suites.Pass("apgd-ce", 0, 60)], batch, keys=surrogate_less, seed=0)
     assert lied.unconfirmed > 30
     assert honest.unconfirmed == 0
     assert (lied.broken != honest.broken).sum() <= 2
@@ -324,7 +328,7 @@ def test_batch_normalisation_without_a_convolution_before_it():
 
 
 def test_relentless_hunts_end_with_every_step():
-    hunt = hunted(linear(4, 64))
-    surrogate = hunt.victim
-    transfer(hunt, surrogate, "transfer-pgd", np.arange(40, dtype=np.uint64), 0, steps=7)
-    assert (hunt.steps == 7).all()
+    batch = attack_batch(linear(4, 64))
+    surrogate = batch.model
+    transfer(batch, surrogate, "transfer-pgd", np.arange(40, dtype=np.uint64), 0, steps=7)
+    assert (batch.steps == 7).all()

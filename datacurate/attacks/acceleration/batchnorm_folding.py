@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from datacurate.attacks.attack_batch import Predict
+from datacurate.attacks.attacked_model import Predict
 from datacurate.attacks.precision import full_float32
 from datacurate.nets.normalization import Normalize
 

@@ -22,7 +22,7 @@ from datacurate.attacks.acceleration.batchnorm_folding import (
     Convolution,
 )
 from datacurate.attacks.acceleration.receptive_field import strides
-from datacurate.attacks.attack_batch import Differentiable, Pull
+from datacurate.attacks.attacked_model import Backward, Differentiable
 
 Values = dict[fx.Node, Tensor]
 
@@ -65,7 +65,7 @@ class Layer(NamedTuple):
     node: fx.Node
     sources: tuple[fx.Node, ...]
     forward: Callable[..., Tensor]
-    pull: Callable[[Tensor, Gradients], None]
+    backward: Callable[[Tensor, Gradients], None]
 
 
 def differentiable(copied: fx.GraphModule, sample: Tensor) -> Differentiable | None:
@@ -85,27 +85,27 @@ def differentiable(copied: fx.GraphModule, sample: Tensor) -> Differentiable | N
     if layers is None:
         return None
 
-    def explicit(x: Tensor) -> tuple[Tensor, Pull]:
+    def explicit(x: Tensor) -> tuple[Tensor, Backward]:
         with torch.no_grad():
             values = {layers[0].sources[0]: x.contiguous(memory_format=torch.channels_last)}
             for layer in layers:
                 values[layer.node] = layer.forward(*(values[source] for source in layer.sources))
         logits = values[layers[-1].node]
 
-        def pull(given: Tensor) -> Tensor:
+        def backward(given: Tensor) -> Tensor:
             gradients = Gradients(values)
             gradients.add(layers[-1].node, given.to(logits.dtype), own=False)
             with torch.no_grad():
                 for layer in reversed(layers):
-                    layer.pull(gradients.take(layer.node), gradients)
+                    layer.backward(gradients.take(layer.node), gradients)
             return gradients.take(layers[0].sources[0])
 
-        return logits.float(), pull
+        return logits.float(), backward
 
     point = sample.contiguous(memory_format=torch.channels_last).requires_grad_()
     try:
-        logits, pull = explicit(point.detach())
-        got = pull(2 * logits)
+        logits, backward = explicit(point.detach())
+        got = backward(2 * logits)
         with torch.enable_grad():
             total = copied(point).square().sum()
         (expected,) = torch.autograd.grad(total, point)
@@ -171,7 +171,7 @@ def _convolution(module: Convolution, node: fx.Node, source: fx.Node) -> Layer |
         return None
     corners = _four_at_once(layer) if layer.in_channels <= _FEW else None
 
-    def pull(gradient: Tensor, gradients: Gradients) -> None:
+    def backward(gradient: Tensor, gradients: Gradients) -> None:
         maps = gradients.values[source]
         if module.relu:
             gradient = _where_positive(gradient, gradients.values[node])
@@ -186,7 +186,7 @@ def _convolution(module: Convolution, node: fx.Node, source: fx.Node) -> Layer |
             )[0]  # fmt: skip
         gradients.add(source, part.to(maps.dtype))
 
-    return Layer(node, (source,), module, pull)
+    return Layer(node, (source,), module, backward)
 
 
 def _four_at_once(layer: nn.Conv2d) -> Tensor | None:
@@ -207,13 +207,13 @@ def _four_at_once(layer: nn.Conv2d) -> Tensor | None:
 
 
 def _affine(module: Affine, node: fx.Node, source: fx.Node) -> Layer:
-    def pull(gradient: Tensor, gradients: Gradients) -> None:
+    def backward(gradient: Tensor, gradients: Gradients) -> None:
         if module.relu:
             gradient = _where_positive(gradient, gradients.values[node])
         scale, _ = module.rows(gradient.shape[3])
         gradients.add(source, gradient * scale)
 
-    return Layer(node, (source,), module, pull)
+    return Layer(node, (source,), module, backward)
 
 
 def _sum(copied: fx.GraphModule, node: fx.Node, one: fx.Node, other: object) -> Layer | None:
@@ -224,7 +224,7 @@ def _sum(copied: fx.GraphModule, node: fx.Node, one: fx.Node, other: object) -> 
     module = copied.get_submodule(str(one.target)) if one.op == "call_module" else None
     in_place = isinstance(module, Convolution) and not module.relu and len(one.users) == 1
 
-    def pull(gradient: Tensor, gradients: Gradients) -> None:
+    def backward(gradient: Tensor, gradients: Gradients) -> None:
         for source in sources:
             gradients.add(source, gradient, own=False)
 
@@ -233,53 +233,53 @@ def _sum(copied: fx.GraphModule, node: fx.Node, one: fx.Node, other: object) -> 
             raise ValueError("maps of one size are added, pixel on pixel")
         return maps.add_(others) if in_place else maps + others
 
-    return Layer(node, sources, forward, pull)
+    return Layer(node, sources, forward, backward)
 
 
 def _relu(node: fx.Node, source: fx.Node) -> Layer:
     # A sum that nothing else looks at may be overwritten.
     in_place = source.target in SUMS and len(source.users) == 1
 
-    def pull(gradient: Tensor, gradients: Gradients) -> None:
+    def backward(gradient: Tensor, gradients: Gradients) -> None:
         gradients.add(source, _where_positive(gradient, gradients.values[node]))
 
-    return Layer(node, (source,), torch.relu_ if in_place else torch.relu, pull)
+    return Layer(node, (source,), torch.relu_ if in_place else torch.relu, backward)
 
 
 def _thin(node: fx.Node, source: fx.Node, stride: tuple[int, int]) -> Layer:
     def forward(maps: Tensor) -> Tensor:
         return maps[:, :, :: stride[0], :: stride[1]]
 
-    def pull(gradient: Tensor, gradients: Gradients) -> None:
+    def backward(gradient: Tensor, gradients: Gradients) -> None:
         gradients.add_cut(source, gradient, stride)
 
-    return Layer(node, (source,), forward, pull)
+    return Layer(node, (source,), forward, backward)
 
 
 def _pooled(node: fx.Node, source: fx.Node) -> Layer:
-    def pull(gradient: Tensor, gradients: Gradients) -> None:
+    def backward(gradient: Tensor, gradients: Gradients) -> None:
         maps = gradients.values[source]
         each = (gradient / (maps.shape[2] * maps.shape[3]))[:, :, None, None].expand(maps.shape)
         gradients.add(source, each.contiguous(memory_format=torch.channels_last))
 
-    return Layer(node, (source,), lambda maps: maps.mean(dim=(2, 3)), pull)
+    return Layer(node, (source,), lambda maps: maps.mean(dim=(2, 3)), backward)
 
 
 def _flat(module: nn.Module, node: fx.Node, source: fx.Node) -> Layer:
-    def pull(gradient: Tensor, gradients: Gradients) -> None:
+    def backward(gradient: Tensor, gradients: Gradients) -> None:
         maps = gradients.values[source]
         part = gradient.reshape(maps.shape).contiguous(memory_format=torch.channels_last)
         gradients.add(source, part, own=False)
 
-    return Layer(node, (source,), module, pull)
+    return Layer(node, (source,), module, backward)
 
 
 def _classifier(module: Classifier, node: fx.Node, source: fx.Node) -> Layer:
-    def pull(gradient: Tensor, gradients: Gradients) -> None:
+    def backward(gradient: Tensor, gradients: Gradients) -> None:
         part = gradient @ module.layer.weight
         gradients.add(source, part.to(gradients.values[source].dtype))
 
-    return Layer(node, (source,), module, pull)
+    return Layer(node, (source,), module, backward)
 
 
 def _where_positive(gradient: Tensor, rectified: Tensor) -> Tensor:

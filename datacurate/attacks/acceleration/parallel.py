@@ -23,11 +23,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from datacurate.attacks.attack_batch import Hunt
+from datacurate.attacks.attack_batch import AttackBatch
 from datacurate.errors import DatacurateError
 
 Search = Callable[[], Tensor]
-"""Fills in the hunt that it is for; returns which of its examples are claimed, shape (N,)."""
+"""Fills in the batch that it is for; returns which of its examples are claimed, shape (N,)."""
 
 _LEAST = 4  # examples for which a part is worth a core
 
@@ -38,8 +38,10 @@ def parts(rows: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
     return np.array_split(rows, count)
 
 
-def at_once(searches: Sequence[Search], hunts: Sequence[Hunt], *, autograd: bool) -> list[Tensor]:
-    """Run a search for each of several hunts at a time, each on its share of the threads.
+def at_once(
+    searches: Sequence[Search], batches: Sequence[AttackBatch], *, autograd: bool
+) -> list[Tensor]:
+    """Run a search for each of several batches at a time, each on its share of the threads.
 
     Searches are so many short kernels that Python between them, and the memory that threads
     share, keep a second thread waiting; on Linux they go on in processes, which begin as copies of
@@ -48,8 +50,8 @@ def at_once(searches: Sequence[Search], hunts: Sequence[Hunt], *, autograd: bool
     Parameters
     ----------
     searches : sequence of callable
-    hunts : sequence of Hunt
-        Their victims can be asked by several threads at a time.
+    batches : sequence of AttackBatch
+        Their attacked_models can be asked by several threads at a time.
     autograd : bool
         Whether the searches need it.
 
@@ -69,13 +71,15 @@ def at_once(searches: Sequence[Search], hunts: Sequence[Hunt], *, autograd: bool
     each = max(1, threads // len(searches))
     try:
         if autograd or sys.platform != "linux":
-            return _in_threads(searches, hunts, each)
-        return _in_processes(searches, hunts)
+            return _in_threads(searches, batches, each)
+        return _in_processes(searches, batches)
     finally:
         torch.set_num_threads(threads)
 
 
-def _in_threads(searches: Sequence[Search], hunts: Sequence[Hunt], each: int) -> list[Tensor]:
+def _in_threads(
+    searches: Sequence[Search], batches: Sequence[AttackBatch], each: int
+) -> list[Tensor]:
     def alone(search: Search) -> Tensor:
         torch.set_num_threads(each)
         with torch.no_grad():
@@ -87,22 +91,22 @@ def _in_threads(searches: Sequence[Search], hunts: Sequence[Hunt], each: int) ->
             return [future.result() for future in found]
         except BaseException:
             # Interrupted, or one of them failed: the others end with their next step.
-            for hunt in hunts:
-                hunt.abandoned = True
+            for batch in batches:
+                batch.cancelled = True
             raise
 
 
-def _in_processes(searches: Sequence[Search], hunts: Sequence[Hunt]) -> list[Tensor]:
+def _in_processes(searches: Sequence[Search], batches: Sequence[AttackBatch]) -> list[Tensor]:
     """Run the first search here and each of the others in a process."""
     # A copied process has none of its parent's threads, so that more than one would be waited for.
     torch.set_num_threads(1)
     with contextlib.ExitStack() as ends:
         lines = [
-            ends.enter_context(_process(search, hunt))
-            for search, hunt in zip(searches[1:], hunts[1:], strict=True)
+            ends.enter_context(_process(search, batch))
+            for search, batch in zip(searches[1:], batches[1:], strict=True)
         ]
         claims = [searches[0]()]
-        for line, hunt in zip(lines, hunts[1:], strict=True):
+        for line, batch in zip(lines, batches[1:], strict=True):
             try:
                 said = line.recv()
             except EOFError:
@@ -113,17 +117,17 @@ def _in_processes(searches: Sequence[Search], hunts: Sequence[Hunt]) -> list[Ten
             if isinstance(said, BaseException):
                 raise said
             claimed, results = said
-            hunt.take(results)
+            batch.set_results(results)
             claims.append(torch.from_numpy(claimed))
     return claims
 
 
 @contextlib.contextmanager
-def _process(search: Search, hunt: Hunt) -> Iterator[Connection]:
+def _process(search: Search, batch: AttackBatch) -> Iterator[Connection]:
     """Run a search in a copy of this process; what it found comes through the line."""
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe(duplex=False)
-    process: BaseProcess = context.Process(target=_work, args=(search, hunt, there), daemon=True)
+    process: BaseProcess = context.Process(target=_work, args=(search, batch, there), daemon=True)
     process.start()
     there.close()
     try:
@@ -134,14 +138,14 @@ def _process(search: Search, hunt: Hunt) -> Iterator[Connection]:
         process.join()
 
 
-def _work(search: Search, hunt: Hunt, line: Connection) -> None:
+def _work(search: Search, batch: AttackBatch, line: Connection) -> None:
     """Search, and say what was found or what went wrong."""
     # An interrupt is for the parent, which ends this process; without a parent there is no use.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     try:
         claimed = search()
-        line.send((claimed.numpy(), hunt.results()))
+        line.send((claimed.numpy(), batch.results()))
     except Exception as error:
         line.send(error)
 

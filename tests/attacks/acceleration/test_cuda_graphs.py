@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from datacurate.attacks.acceleration.cuda_graphs import filled, unfilled
-from datacurate.attacks.attack_batch import Victim
+from datacurate.attacks.attacked_model import AttackedModel
 from datacurate.attacks.batch_size import BATCH, fitting
 
 
@@ -33,4 +33,4 @@ def test_on_a_cpu_a_batch_is_what_it_was() -> None:
     def predict(x: torch.Tensor) -> torch.Tensor:
         raise AssertionError("nothing is measured there")
 
-    assert fitting(Victim(predict, predict, predict), torch.zeros(4, 3, 8, 8)) == BATCH
+    assert fitting(AttackedModel(predict, predict, predict), torch.zeros(4, 3, 8, 8)) == BATCH

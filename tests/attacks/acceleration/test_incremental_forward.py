@@ -9,7 +9,8 @@ from torch.nn import functional
 from datacurate.attacks import searches, suites
 from datacurate.attacks.acceleration.batchnorm_folding import fused
 from datacurate.attacks.acceleration.incremental_forward import windowed
-from datacurate.attacks.attack_batch import Hunt, Victim
+from datacurate.attacks.attack_batch import AttackBatch
+from datacurate.attacks.attacked_model import AttackedModel
 from datacurate.attacks.autoattack import autoattack
 from datacurate.attacks.square import WholeTrials, square
 from datacurate.nets import build
@@ -143,14 +144,14 @@ def test_square_decides_as_with_whole_passes():
         copied.get_submodule("head_head_fused").layer.bias.sub_(copied(x).mean(dim=0))
         y = copied(x).argmax(dim=1)
         assert len(y.unique()) > 4
-        victim = Victim(copied, copied, copied)
-        hunts = [Hunt(victim, x, y, 0.02) for _ in range(2)]
+        attacked = AttackedModel(copied, copied, copied)
+        batches = [AttackBatch(attacked, x, y, 0.02) for _ in range(2)]
         trials = windowed(copied, x)
         assert trials is not None
         # Leads that are equal to rounding could be ordered otherwise; with these seeds none is.
-        for hunt, way in zip(hunts, (trials, WholeTrials(copied)), strict=True):
-            square(hunt, way, np.arange(16, dtype=np.uint64), 3, queries=150)
-    windows, whole = hunts
+        for batch, way in zip(batches, (trials, WholeTrials(copied)), strict=True):
+            square(batch, way, np.arange(16, dtype=np.uint64), 3, queries=150)
+    windows, whole = batches
     assert 2 <= whole.broken.sum() <= 14
     assert torch.equal(windows.broken, whole.broken)
     assert torch.equal(windows.candidates, whole.candidates)

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from datacurate.attacks.acceleration.batchnorm_folding import Affine, fused, quick
 from datacurate.attacks.acceleration.input_gradients import differentiable
-from datacurate.attacks.attack_batch import Victim
+from datacurate.attacks.attacked_model import AttackedModel
 from datacurate.nets import build
 from datacurate.recipes import Model
 from tests.attacks.networks import Broadcast
@@ -53,8 +53,8 @@ def by_autograd(predict, x: Tensor) -> Tensor:
 
 
 def gradient(made, x: Tensor) -> Tensor:
-    logits, pull = made(x)
-    return pull(weighted(logits)[1])
+    logits, backward = made(x)
+    return backward(weighted(logits)[1])
 
 
 def relative(got: Tensor, expected: Tensor) -> float:
@@ -153,5 +153,5 @@ def test_networks_whose_layers_are_not_known_are_left_to_autograd():
         assert differentiable(copied, x) is None
         cheap = quick(net, copied, torch.float32)
         assert relative(by_autograd(cheap, x), by_autograd(net, x)) < 2e-5
-        victim = Victim(net, cheap, cheap)
-        assert relative(gradient(victim.differentiable, x), by_autograd(net, x)) < 2e-5
+        attacked = AttackedModel(net, cheap, cheap)
+        assert relative(gradient(attacked.differentiable, x), by_autograd(net, x)) < 2e-5

@@ -15,7 +15,8 @@ from torch import Tensor
 from datacurate.attacks import autoattack as harness
 from datacurate.attacks import suites
 from datacurate.attacks.acceleration.parallel import at_once, parts
-from datacurate.attacks.attack_batch import Hunt, Victim
+from datacurate.attacks.attack_batch import AttackBatch
+from datacurate.attacks.attacked_model import AttackedModel
 from datacurate.attacks.autoattack import autoattack
 from datacurate.errors import DatacurateError, UsageError
 from tests.attacks.models import clear_images, linear
@@ -72,12 +73,14 @@ def test_verdicts_and_budgets_are_those_of_one_part(suite, monkeypatch):
 def test_an_error_ends_the_other_part():
     model = linear(3, 64)
     x, y = clear_images(model, 8)
-    hunts = [Hunt(Victim(model, model, model), part, y[:4], 0.1) for part in x.split(4)]
+    batches = [
+        AttackBatch(AttackedModel(model, model, model), part, y[:4], 0.1) for part in x.split(4)
+    ]
     begun = threading.Event()
 
-    def endless(hunt: Hunt) -> Tensor:
+    def endless(batch: AttackBatch) -> Tensor:
         while True:
-            hunt.spend(torch.arange(4), steps=1)
+            batch.count_work(torch.arange(4), steps=1)
             begun.set()
 
     def failing() -> Tensor:
@@ -85,38 +88,40 @@ def test_an_error_ends_the_other_part():
         raise ValueError("a search that fails")
 
     with pytest.raises(ValueError, match="that fails"):
-        at_once([failing, partial(endless, hunts[1])], hunts, autograd=True)
-    assert hunts[1].steps.min() > 0
+        at_once([failing, partial(endless, batches[1])], batches, autograd=True)
+    assert batches[1].steps.min() > 0
     assert torch.get_num_threads() == 2
 
 
-def searched(hunt: Hunt, ends: str = "well") -> Tensor:
+def searched(batch: AttackBatch, ends: str = "well") -> Tensor:
     """Find half of the examples, in a process of its own or not."""
     if ends == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     if ends == "badly":
         raise UsageError("a search that fails")
-    hunt.spend(torch.arange(len(hunt.x)), steps=3, forwards=2)
-    hunt.candidates += 0.25
-    hunt.broken[::2] = True
-    hunt.unconfirmed += os.getpid()
-    return hunt.broken
+    batch.count_work(torch.arange(len(batch.x)), steps=3, forwards=2)
+    batch.candidates += 0.25
+    batch.broken[::2] = True
+    batch.unconfirmed += os.getpid()
+    return batch.broken
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are not copied elsewhere")
 def test_searches_without_gradients_go_on_in_processes():
     model = linear(3, 64)
     x, y = clear_images(model, 12)
-    hunts = [Hunt(Victim(model, model, model), part, y[:4], 0.1) for part in x.split(4)]
-    claims = at_once([partial(searched, hunt) for hunt in hunts], hunts, autograd=False)
-    assert len({hunt.unconfirmed for hunt in hunts}) == 3
-    assert hunts[0].unconfirmed == os.getpid()
-    for hunt, claimed in zip(hunts, claims, strict=True):
-        assert claimed.tolist() == hunt.broken.tolist() == [True, False] * 2
-        assert torch.equal(hunt.candidates, hunt.x + 0.25)
-        assert hunt.steps.tolist() == [3] * 4
-        assert hunt.forwards.tolist() == [2] * 4
-        assert not hunt.gradients.any()
+    batches = [
+        AttackBatch(AttackedModel(model, model, model), part, y[:4], 0.1) for part in x.split(4)
+    ]
+    claims = at_once([partial(searched, batch) for batch in batches], batches, autograd=False)
+    assert len({batch.unconfirmed for batch in batches}) == 3
+    assert batches[0].unconfirmed == os.getpid()
+    for batch, claimed in zip(batches, claims, strict=True):
+        assert claimed.tolist() == batch.broken.tolist() == [True, False] * 2
+        assert torch.equal(batch.candidates, batch.x + 0.25)
+        assert batch.steps.tolist() == [3] * 4
+        assert batch.forwards.tolist() == [2] * 4
+        assert not batch.gradients.any()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are not copied elsewhere")
@@ -127,9 +132,11 @@ def test_searches_without_gradients_go_on_in_processes():
 def test_a_process_that_fails_is_heard(ends, error, words):
     model = linear(3, 64)
     x, y = clear_images(model, 12)
-    hunts = [Hunt(Victim(model, model, model), part, y[:4], 0.1) for part in x.split(4)]
-    each = [partial(searched, hunts[0]), partial(searched, hunts[1], ends), hunts[2].x.sum]
+    batches = [
+        AttackBatch(AttackedModel(model, model, model), part, y[:4], 0.1) for part in x.split(4)
+    ]
+    each = [partial(searched, batches[0]), partial(searched, batches[1], ends), batches[2].x.sum]
     before = multiprocessing.active_children()
     with pytest.raises(error, match=words):
-        at_once(each, hunts, autograd=False)
+        at_once(each, batches, autograd=False)
     assert multiprocessing.active_children() == before
