@@ -1,9 +1,9 @@
-"""A suite of attacks on one model: clean, PGD-10 and robust accuracy of the same examples."""
+"""Evaluate one model with a suite of attacks: clean, PGD-10 and robust accuracy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,32 +17,33 @@ from datacurate.attacks.correctness import AttackProgress, correct_under_pgd
 from datacurate.attacks.frozen import device_of
 from datacurate.attacks.outcome import AttackOutcome, AttackState
 from datacurate.attacks.precision import full_float32
-from datacurate.attacks.searches import Implementation
-from datacurate.attacks.suites import WITHOUT_GRADIENTS, is_upper_bound
+from datacurate.attacks.settings import AttackSettings
+from datacurate.attacks.suites import is_upper_bound
+from datacurate.attacks.table import needs_gradients
 from datacurate.data.batches import as_pixels
 from datacurate.fingerprints import U64, content_hashes, mix64, seed64
 from datacurate.ranks.statistics import Accuracy, mcnemar
 from datacurate.recipes import Attack, Execution
-from datacurate.recipes.fields import DType
 from datacurate.training import devices
 
-_CHANCE = 0.01  # McNemar's p below which a weaker attack has found more than a stronger one
+_SIGNIFICANT = 0.01  # McNemar's p below which two attacks differ
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model withstands.
+    """The result of an attack suite and of PGD-10 on the same examples.
 
     Attributes
     ----------
     pgd10 : ndarray of bool, shape (N,)
-        Whether each example is right under PGD-10 from a zero start with steps of 2/255.
+        Whether each example is classified correctly under PGD-10, which starts from the example
+        itself and takes steps of 2/255.
     outcome : AttackOutcome
-        Of the suite, example by example; clean correctness is part of it.
+        Of the suite, example by example; it contains the clean correctness.
     device : str
         Where it was computed, such as ``"cpu"``.
     torch : str
-        Version.
+        Version of torch.
     """
 
     pgd10: npt.NDArray[np.bool_]
@@ -65,42 +66,42 @@ class Evaluation:
 
     @property
     def robust(self) -> Accuracy:
-        """Robust accuracy under the suite; of ``"fast"`` an upper bound."""
+        """Robust accuracy under the suite."""
         return _accuracy(self.outcome.robust)
 
     @property
     def upper_bound(self) -> bool:
-        """Whether the suite is none of AutoAttack's, so that AutoAttack may find less."""
+        """Whether the suite is not AutoAttack, which may leave fewer examples."""
         return is_upper_bound(self.outcome.suite)
 
     @property
     def overestimation_gap(self) -> float:
-        """PGD-10 accuracy less the suite's, in points."""
+        """PGD-10 accuracy minus the suite's robust accuracy, in percentage points."""
         return self.pgd.percent - self.robust.percent
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """Signs that the robust accuracy may be too high.
 
-        Beside those of the suite: one without the model's gradients that leaves less than PGD-10,
-        which of a model whose gradients mean something it does not
-        (https://arxiv.org/abs/1902.06705, section 5.3).
+        To those of the suite this adds one: a suite without the model's gradients breaks more
+        examples than PGD-10. If the gradients are meaningful, it breaks fewer (Carlini et al. 2019,
+        https://arxiv.org/abs/1902.06705, section 5.3).
         """
         suite = self.outcome.suite
-        if suite not in WITHOUT_GRADIENTS:
+        if needs_gradients(suite):
             return self.outcome.warnings
         pair = mcnemar(self.pgd10, self.outcome.robust)
-        if pair.gained <= pair.lost or pair.p > _CHANCE:
+        if pair.gained <= pair.lost or pair.p > _SIGNIFICANT:
             return self.outcome.warnings
         return (
             *self.outcome.warnings,
             f"{suite}, which asks the model for no gradients, left {self.robust.percent:.2f}%, "
-            f"PGD-10 {self.pgd.percent:.2f}%: the model may mask its gradients, and what attacks "
-            "with gradients leave may be too high",
+            f"PGD-10 {self.pgd.percent:.2f}%: the model may mask its gradients, and the robust "
+            "accuracy under attacks with gradients may be too high",
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the accuracies and all they depend on, for JSON; without the examples."""
+        """Return the accuracies and everything they depend on, for JSON; without the examples."""
         outcome = self.outcome
         return {
             "n": len(self),
@@ -138,46 +139,41 @@ class Evaluation:
 
 
 def choose_examples(content_hash: U64, count: int) -> npt.NDArray[np.int64]:
-    """Return which examples are evaluated: the same images whatever their order in the data.
+    """Choose the examples to evaluate: the same images whatever their order in the data.
 
     Parameters
     ----------
     content_hash : ndarray of uint64, shape (N,)
         Of each example; see `datacurate.fingerprints.content_hashes`.
     count : int
-        How many; 0, or more than there are, means all.
+        How many examples; 0, or more than there are, means all.
 
     Returns
     -------
-    ndarray of int64
-        Rows, ascending: those whose mixed hash is smallest. Of equal images the first come first.
+    ndarray of int64, shape (count,)
+        Rows in ascending order. They have the smallest mixed hashes; of equal images, those that
+        come first are chosen first.
     """
     if count == 0 or count >= len(content_hash):
         return np.arange(len(content_hash))
-    lot = mix64(seed64("evaluation"), content_hash)
-    return np.sort(np.argsort(lot, kind="stable")[:count])
+    order = mix64(seed64("evaluation"), content_hash)
+    return np.sort(np.argsort(order, kind="stable")[:count])
 
 
 def evaluate(
     model: nn.Module,
     images: npt.NDArray[np.uint8],
     labels: npt.NDArray[np.int64],
+    settings: AttackSettings | None = None,
     *,
-    radius_255: float = 8.0,
-    suite: str = "standard",
-    seed: int = 0,
-    batch_size: int | None = None,
     state: AttackState | None = None,
     save: Callable[[AttackState], None] | None = None,
     progress: AttackProgress | None = None,
-    implementation: Implementation = "own",
-    dtype: DType = "auto",
-    surrogate: nn.Module | None = None,
 ) -> Evaluation:
-    """Attack one model and return what it withstands.
+    """Attack one model and return its clean, PGD-10 and robust accuracy.
 
-    Whether an example is broken is decided in float32, whatever the attacks look for directions in.
-    The model comes back as it was.
+    Float32 decides whether an example is broken, whatever the dtype of the search. Each example's
+    noise depends on the seed and its pixels. The model is returned to the state it was in.
 
     Parameters
     ----------
@@ -185,66 +181,55 @@ def evaluate(
         Takes pixels in [0, 1], float32 of shape (N, C, H, W); returns logits of shape (N, K).
     images : ndarray of uint8, shape (N, H, W, C)
     labels : ndarray of int64, shape (N,)
-    radius_255 : float
-        Of the ℓ∞ ball, in 1/255: 8 whatever the model was trained with.
-    suite : str
-        Such as ``"standard"``; see `datacurate.attacks.suites.plan`.
-    seed : int
-        Each example's noise follows from it and the example's pixels.
-    batch_size : int, optional
+    settings : AttackSettings, optional
+        By default AutoAttack standard at radius 8/255. With the dtype ``"auto"``, the search is in
+        bfloat16 if the model's device is faster in it, and in float32 otherwise.
     state, save
         To resume; see `datacurate.attacks.autoattack.autoattack`. PGD-10 comes after the suite.
     progress : callable, optional
         ``progress(attack, examples_done, examples)`` after each batch.
-    implementation : str
-        ``"own"``, or ``"package"`` for the attacks of `pyautoattack`.
-    dtype : str
-        In which the attacks look for directions: by default bfloat16 where the model's device is
-        faster in it, else float32.
-    surrogate : Module, optional
-        On the same device; what the suite ``"transfer"`` makes its examples for.
+
+    Returns
+    -------
+    Evaluation
 
     Raises
     ------
     DatacurateError
         As `datacurate.attacks.autoattack.autoattack` does.
     """
+    settings = settings or AttackSettings()
     x = as_pixels(torch.from_numpy(images))
     y = torch.from_numpy(labels)
     device = device_of(model, x)
-    execution = Execution(device=str(device), dtype=dtype, kernels="eager")
-    reached = state
+    execution = Execution(device=str(device), dtype=settings.dtype, kernels="eager")
+    settings = replace(settings, dtype=devices.resolve(execution).dtype)
+    states = [] if state is None else [state]
 
-    def keep(found: AttackState) -> None:
-        nonlocal reached
-        reached = found
+    def save_state(reached: AttackState) -> None:
+        states[:] = [reached]
         if save is not None:
-            save(found)
+            save(reached)
 
     outcome = autoattack(
         model,
         x,
         y,
-        radius=radius_255 / 255,
-        suite=suite,
-        seed=seed,
-        batch_size=batch_size,
+        settings,
         keys=content_hashes(images),
         state=state,
-        save=keep,
+        save=save_state,
         progress=progress,
-        implementation=implementation,
-        dtype=getattr(torch, devices.resolve(execution).dtype),
-        surrogate=surrogate,
     )
-    assert reached is not None  # a suite has at least one attack
+    reached = states[0]  # a suite has at least one attack
     if "pgd10" not in reached:
-        attack = Attack(radius=radius_255, step=2, steps=10, start="zero")
+        attack = Attack(radius=settings.radius_255, step=2, steps=10, start="zero")
         with full_float32(device):
-            right = correct_under_pgd(
-                model, x, y, attack, batch_size=batch_size or BATCH, progress=progress
+            correct = correct_under_pgd(
+                model, x, y, attack, batch_size=settings.batch_size or BATCH, progress=progress
             )
-        keep({**reached, "pgd10": right.tolist()})
+        reached = {**reached, "pgd10": correct.tolist()}
+        save_state(reached)
     pgd10 = np.array(reached["pgd10"], dtype=np.bool_)
     return Evaluation(pgd10=pgd10, outcome=outcome, device=str(device), torch=torch.__version__)
 

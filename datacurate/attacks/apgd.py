@@ -1,4 +1,4 @@
-"""Auto-PGD: signed gradient ascent with momentum whose step halves itself.
+"""Auto-PGD: signed gradient ascent with momentum that halves its own step size.
 
 Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
 parameter-free attacks" (https://arxiv.org/abs/2003.01690), section 3 and algorithm 1.
@@ -7,85 +7,55 @@ parameter-free attacks" (https://arxiv.org/abs/2003.01690), section 3 and algori
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from datacurate.attacks.attack_batch import AttackBatch
-from datacurate.attacks.noise import keyed_uniform
-from datacurate.fingerprints import U64
-
-Losses = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""``losses(logits, labels, targets)``: what each example raises, (N,), and its gradient, (N, K)."""
+from datacurate.attacks.arguments import AttackArguments, random_start, target_classes
+from datacurate.attacks.attack_batch import AttackBatch, RowState
+from datacurate.attacks.losses import LossFunction, cross_entropy_loss, targeted_dlr_loss
 
 _MOMENTUM = 0.75  # weight of the new step; the rest repeats the last one
-_ENOUGH = 0.75  # share of steps that must raise the loss for the step size to stay
-_TINY = 1e-12
+_ENOUGH_RISES = 0.75  # share of steps that must raise the loss, or the step size is halved
 
 
-def cross_entropies(logits: Tensor, y: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the cross-entropy of each example; the targets are not looked at."""
-    loss = functional.cross_entropy(logits, y, reduction="none")
-    return loss, logits.softmax(dim=1) - _at(y, logits)
+def apgd_ce(batch: AttackBatch, arguments: AttackArguments) -> None:
+    """Run APGD on the cross-entropy from a random start."""
+    start = random_start(batch, arguments)
+    apgd(batch, cross_entropy_loss, start, batch.y, steps=arguments.steps)
 
 
-def targeted_dlr(logits: Tensor, y: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the targeted difference-of-logits ratio, equation 7: it does not depend on scale.
-
-    Four classes or more.
-    """
-    highest, classes = logits.topk(4, dim=1)
-    spread = highest[:, 0] - (highest[:, 2] + highest[:, 3]) / 2 + _TINY
-    margin, of_margin = margins(logits, y, targets)
-    first, third, fourth = (_at(classes[:, place], logits) for place in (0, 2, 3))
-    ratio = margin / spread
-    of_spread = first - (third + fourth) / 2
-    return ratio, (of_margin - ratio[:, None] * of_spread) / spread[:, None]
-
-
-def margins(logits: Tensor, y: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return by how much the target's logit exceeds the label's."""
-    margin = logits.gather(1, targets[:, None])[:, 0] - logits.gather(1, y[:, None])[:, 0]
-    return margin, _at(targets, logits) - _at(y, logits)
-
-
-def _at(classes: Tensor, logits: Tensor) -> Tensor:
-    """Return 1 at each row's class and 0 elsewhere, in the shape of the logits."""
-    return torch.zeros_like(logits).scatter_(1, classes[:, None], 1)
+def apgd_targeted(batch: AttackBatch, arguments: AttackArguments) -> None:
+    """Run APGD on the targeted DLR loss from a random start."""
+    targets = target_classes(batch, arguments)
+    start = random_start(batch, arguments)
+    apgd(batch, targeted_dlr_loss, start, targets, steps=arguments.steps)
 
 
 def checkpoints(steps: int) -> list[int]:
-    """Return after which steps the step size is looked at, equation 4 and below."""
-    shares = [0.0, 0.22]
-    while shares[-1] < 1:
-        shares.append(shares[-1] + max(shares[-1] - shares[-2] - 0.03, 0.06))
-    # Sums of decimals land just above a whole number of steps.
-    return sorted({math.ceil(share * steps - 1e-9) for share in shares[1:] if share <= 1 + 1e-9})
-
-
-def random_start(batch: AttackBatch, keys: U64, *chances: int) -> Tensor:
-    """Return a point of the ball's surface for each row, within the pixels.
+    """Return the steps after which APGD reconsiders its step size, Eq. 4 and below.
 
     Parameters
     ----------
-    batch : AttackBatch
-    keys : ndarray of uint64
-        Of the examples.
-    *chances : int
-        A seed for each attempt.
+    steps : int
+        Of the whole attack.
+
+    Returns
+    -------
+    list of int
+        Ascending.
     """
-    size = math.prod(batch.x.shape[1:])
-    noise = 2 * torch.cat([keyed_uniform(chance, keys, size) for chance in chances]) - 1
-    noise /= noise.abs().amax(dim=1, keepdim=True)
-    start = batch.x + batch.radius * noise.view(batch.x.shape).to(batch.x.device)
-    return torch.clamp(start, batch.lower, batch.upper)
+    shares = [0.0, 0.22]
+    while shares[-1] < 1:
+        shares.append(shares[-1] + max(shares[-1] - shares[-2] - 0.03, 0.06))
+    # The sums of decimals are slightly above a whole number of steps.
+    return sorted({math.ceil(share * steps - 1e-9) for share in shares[1:] if share <= 1 + 1e-9})
 
 
 def apgd(
     batch: AttackBatch,
-    losses: Losses,
+    loss_function: LossFunction,
     start: Tensor,
     targets: Tensor,
     *,
@@ -93,17 +63,17 @@ def apgd(
 ) -> Tensor:
     """Run APGD once on every example of a batch that is not broken yet.
 
-    An example leaves the batch when it breaks. Each of the others gets every step, with a
-    gradient at each point but the last.
+    An example leaves when it breaks. Each of the others gets every step, with a gradient at each
+    point but the last.
 
     Parameters
     ----------
     batch : AttackBatch
-    losses : callable
+    loss_function : callable
     start : Tensor of float32, shape (N, C, H, W)
         In the ball.
     targets : Tensor of int64, shape (N,)
-        Of a targeted loss.
+        For a targeted loss.
     steps : int
 
     Returns
@@ -112,76 +82,152 @@ def apgd(
         The point of highest loss of each example that did not break; `start` for the others.
     """
     result = start.clone()
-    rows = batch.unbroken_rows()
-    y, targets = batch.y[rows], targets[rows]
-    point = previous = start[rows]
-    lower, upper = batch.lower[rows], batch.upper[rows]
-    loss, gradient, rows_left = _look(batch, losses, point, y, targets, rows, steps > 0)
-    best_loss, best_point, best_gradient = loss.clone(), point.clone(), gradient.clone()
-    size = torch.full((len(rows), 1, 1, 1), 2 * batch.radius, device=point.device)
-    rises = torch.zeros_like(loss)
-    loss_then = best_loss.clone()
-    halved = torch.ones_like(loss, dtype=torch.bool)
-    looks = [0, *checkpoints(steps)]
-    state = [rows, y, targets, point, previous, lower, upper, loss, gradient, best_loss,
-             best_point, best_gradient, size, rises, loss_then, halved]  # fmt: skip
-    state = _kept(state, rows_left)
+    state, unbroken = _begin(batch, loss_function, start, targets, with_gradient=steps > 0)
+    state.keep(unbroken)
+    previous_checkpoint, remaining = 0, checkpoints(steps)
     for step in range(1, steps + 1):
-        (rows, y, targets, point, previous, lower, upper, loss, gradient, best_loss,
-         best_point, best_gradient, size, rises, loss_then, halved) = state  # fmt: skip
-        if not len(rows):
+        if not len(state.rows):
             break
-        momentum = _MOMENTUM if step > 1 else 1.0
-        moved = torch.clamp(point + size * gradient.sign(), lower, upper)
-        moved = point + momentum * (moved - point) + (1 - momentum) * (point - previous)
-        previous, point = point, torch.clamp(moved, lower, upper)
-        loss_before = loss
-        loss, gradient, rows_left = _look(batch, losses, point, y, targets, rows, step < steps)
-        batch.count_work(rows, steps=1)
-        rises = rises + (loss > loss_before)
-        better = loss > best_loss
-        best_loss = torch.where(better, loss, best_loss)
-        best_point = torch.where(better[:, None, None, None], point, best_point)
-        best_gradient = torch.where(better[:, None, None, None], gradient, best_gradient)
-        if step in looks:
-            since = step - looks[looks.index(step) - 1]
-            stuck = (rises < _ENOUGH * since) | (~halved & (best_loss <= loss_then))
-            back = stuck[:, None, None, None]
-            size = torch.where(back, size / 2, size)
-            point = torch.where(back, best_point, point)
-            gradient = torch.where(back, best_gradient, gradient)
-            loss = torch.where(stuck, best_loss, loss)
-            rises, halved, loss_then = torch.zeros_like(rises), stuck, best_loss
-        state = _kept(
-            [rows, y, targets, point, previous, lower, upper, loss, gradient, best_loss,
-             best_point, best_gradient, size, rises, loss_then, halved],
-            rows_left,
-        )  # fmt: skip
-    result[state[0]] = state[10]
+        state.move(_MOMENTUM if step > 1 else 1.0)
+        loss, gradient, unbroken = _evaluate(
+            batch, loss_function, state.point, state.targets, state.rows, step < steps
+        )
+        batch.count_work(state.rows, steps=1)
+        state.update(loss, gradient)
+        if step in remaining:
+            state.adapt_step_size(step - previous_checkpoint)
+            previous_checkpoint = step
+        state.keep(unbroken)
+    result[state.rows] = state.best_point
     return result
 
 
-def _look(
+@dataclass
+class _State(RowState):
+    """What APGD remembers of each example that is not broken.
+
+    Attributes
+    ----------
+    rows : Tensor of int64, shape (M,)
+        Their rows in the batch.
+    targets : Tensor of int64, shape (M,)
+    lower, upper : Tensor of float32, shape (M, C, H, W)
+        Bounds of the pixels.
+    point, previous : Tensor of float32, shape (M, C, H, W)
+        The current point and the one before it.
+    loss : Tensor, shape (M,)
+    gradient : Tensor, shape (M, C, H, W)
+        Both at `point`.
+    best_loss, best_point, best_gradient : Tensor
+        The highest loss so far, and where it was.
+    step_size : Tensor of float32, shape (M, 1, 1, 1)
+    rises : Tensor, shape (M,)
+        Steps that raised the loss since the last checkpoint.
+    best_loss_before : Tensor, shape (M,)
+        The highest loss at the last checkpoint.
+    halved : Tensor of bool, shape (M,)
+        Whether the last checkpoint halved the step size.
+    """
+
+    targets: Tensor
+    lower: Tensor
+    upper: Tensor
+    point: Tensor
+    previous: Tensor
+    loss: Tensor
+    gradient: Tensor
+    best_loss: Tensor
+    best_point: Tensor
+    best_gradient: Tensor
+    step_size: Tensor
+    rises: Tensor
+    best_loss_before: Tensor
+    halved: Tensor
+
+    def move(self, momentum: float) -> None:
+        """Take one step with momentum, projected onto the ball and the pixel range."""
+        moved = self.point + self.step_size * self.gradient.sign()
+        moved = torch.clamp(moved, self.lower, self.upper)
+        last_move = self.point - self.previous
+        moved = self.point + momentum * (moved - self.point) + (1 - momentum) * last_move
+        self.previous, self.point = self.point, torch.clamp(moved, self.lower, self.upper)
+
+    def update(self, loss: Tensor, gradient: Tensor) -> None:
+        """Take over the loss and gradient at the new point, and remember the best ones."""
+        self.rises = self.rises + (loss > self.loss)
+        self.loss, self.gradient = loss, gradient
+        better = loss > self.best_loss
+        better_image = better[:, None, None, None]
+        self.best_loss = torch.where(better, loss, self.best_loss)
+        self.best_point = torch.where(better_image, self.point, self.best_point)
+        self.best_gradient = torch.where(better_image, gradient, self.best_gradient)
+
+    def adapt_step_size(self, steps: int) -> None:
+        """Halve the step size of examples without progress, and return them to their best point.
+
+        There is no progress if too few of the `steps` since the last checkpoint raised the loss,
+        or if the highest loss is still that of the last checkpoint with the same step size.
+        """
+        stuck = (self.rises < _ENOUGH_RISES * steps) | (
+            ~self.halved & (self.best_loss <= self.best_loss_before)
+        )
+        stuck_image = stuck[:, None, None, None]
+        self.step_size = torch.where(stuck_image, self.step_size / 2, self.step_size)
+        self.point = torch.where(stuck_image, self.best_point, self.point)
+        self.gradient = torch.where(stuck_image, self.best_gradient, self.gradient)
+        self.loss = torch.where(stuck, self.best_loss, self.loss)
+        self.rises = torch.zeros_like(self.rises)
+        self.halved, self.best_loss_before = stuck, self.best_loss
+
+
+def _begin(
     batch: AttackBatch,
-    losses: Losses,
+    loss_function: LossFunction,
+    start: Tensor,
+    targets: Tensor,
+    *,
+    with_gradient: bool,
+) -> tuple[_State, Tensor]:
+    """Return the state at the start, and which of its examples the start does not break."""
+    rows = batch.unbroken_rows()
+    point, targets = start[rows], targets[rows]
+    loss, gradient, unbroken = _evaluate(batch, loss_function, point, targets, rows, with_gradient)
+    state = _State(
+        rows=rows,
+        targets=targets,
+        lower=batch.lower[rows],
+        upper=batch.upper[rows],
+        point=point,
+        previous=point,
+        loss=loss,
+        gradient=gradient,
+        best_loss=loss.clone(),
+        best_point=point.clone(),
+        best_gradient=gradient.clone(),
+        step_size=torch.full((len(rows), 1, 1, 1), 2 * batch.radius, device=point.device),
+        rises=torch.zeros_like(loss),
+        best_loss_before=loss.clone(),
+        halved=torch.ones_like(loss, dtype=torch.bool),
+    )
+    return state, unbroken
+
+
+def _evaluate(
+    batch: AttackBatch,
+    loss_function: LossFunction,
     point: Tensor,
-    y: Tensor,
     targets: Tensor,
     rows: Tensor,
     with_gradient: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return losses and gradients at a point, and which examples are not broken by it."""
+    """Return loss and gradient at a point, and which examples it does not break."""
+    y = batch.y[rows]
     if with_gradient:
         logits, backward = batch.model.differentiable(point)
-        loss, of_logits = losses(logits, y, targets)
-        gradient = backward(of_logits)
+        loss, logit_gradient = loss_function(logits, y, targets)
+        gradient = backward(logit_gradient)
     else:
         logits = batch.model.search_logits(point)
-        loss, gradient = losses(logits, y, targets)[0], point
+        loss, gradient = loss_function(logits, y, targets)[0], point
     batch.count_work(rows, forwards=1, gradients=int(with_gradient))
-    hit = batch.check(rows, point, logits)
-    return loss, gradient, ~hit
-
-
-def _kept(state: list[Tensor], keep: Tensor) -> list[Tensor]:
-    return state if keep.all() else [tensor[keep] for tensor in state]
+    return loss, gradient, ~batch.check(rows, point, logits)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -220,6 +220,26 @@ class AttackBatch:
         for name, value in results.items():
             is_tensor = isinstance(getattr(self, name), Tensor)
             setattr(self, name, torch.from_numpy(value) if is_tensor else value)
+
+
+@dataclass
+class RowState:
+    """Base of the tensors that an attack keeps for the rows that are not broken.
+
+    Attributes
+    ----------
+    rows : Tensor of int64, shape (M,)
+        Their indices in the batch. Every other field has M rows too.
+    """
+
+    rows: Tensor
+
+    def keep(self, remaining: Tensor) -> None:
+        """Drop all rows but those where a mask, bool of shape (M,), is true."""
+        if remaining.all():
+            return
+        for tensor in fields(self):
+            setattr(self, tensor.name, getattr(self, tensor.name)[remaining])
 
 
 def margin(logits: Tensor, y: Tensor) -> Tensor:

@@ -1,19 +1,19 @@
-"""A suite of attacks on one model: in turn over the survivors, each claim confirmed.
+"""Run a suite of attacks on one model: one attack after another over the surviving examples.
 
-The attacks are ours, or those of the `pyautoattack` package (see `datacurate.attacks.searches`).
-Around them are the right targets for any number of classes, an explicit seed, a record of which
-attack broke which example and of what each example cost, a fresh float32 check of everything
-claimed, and a state to resume from.
+The suite runs with our attacks or with those of the reference implementation. This module adds
+what an evaluation needs around them: targets for any number of classes, an explicit seed, a record
+of which attack broke which example and of what was spent on each, a confirmation of every
+adversarial example in float32, and a state from which the work can be resumed.
 """
 
 from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 from threading import Lock
 
 import numpy as np
@@ -25,64 +25,60 @@ from datacurate.attacks.acceleration.batchnorm_folding import fused, quick
 from datacurate.attacks.acceleration.cuda_graphs import Replayed
 from datacurate.attacks.acceleration.input_gradients import differentiable
 from datacurate.attacks.acceleration.parallel import at_once, parts
+from datacurate.attacks.arguments import AttackArguments
 from datacurate.attacks.attack_batch import AttackBatch
-from datacurate.attacks.attacked_model import AttackedModel, Predict
+from datacurate.attacks.attacked_model import AttackedModel
 from datacurate.attacks.batch_size import BATCH, fitting
+from datacurate.attacks.clean_pass import clean_pass
 from datacurate.attacks.correctness import AttackProgress
 from datacurate.attacks.frozen import device_of, frozen
 from datacurate.attacks.outcome import CLEAN_WRONG, SURVIVED, AttackOutcome, AttackState
+from datacurate.attacks.plan import Pass, SuitePlan, plan
 from datacurate.attacks.precision import full_float32
-from datacurate.attacks.searches import Implementation, search
-from datacurate.attacks.suites import GRADIENT_FREE, Pass, plan
+from datacurate.attacks.settings import AttackSettings
+from datacurate.attacks.table import ATTACKS, AttackSpec
 from datacurate.attacks.validation import (
-    require_logits,
     require_pixels,
     require_same,
     require_surrogate,
     require_within,
 )
-from datacurate.errors import DatacurateError
-from datacurate.fingerprints import U64, columns_sha256, configuration_hash
+from datacurate.errors import UnknownNameError
+from datacurate.fingerprints import U64, columns_sha256, configuration_hash, seed64
 
 SEARCH_VERSION = 4
-"""Of our searches: another number where their results change."""
+"""Version of our attacks: it grows when their results change."""
 
-_ALARM = 0.002  # an attack without gradients that finds more than this alone speaks of masking
-_ROWS = 96  # a thread: kernels are fast from about so many on
+Rows = npt.NDArray[np.int64]
+
+_MASKING_SHARE = 0.002  # more than this broken without gradients alone is a sign of masking
 _SAMPLE = 16  # images on which copies of a network are compared with it
-_PROBABILITY = 1e-5  # rounding within which outputs look like probabilities
 
 
 def autoattack(
     model: nn.Module,
     x: Tensor,
     y: Tensor,
+    settings: AttackSettings,
     *,
-    radius: float,
-    suite: str,
-    seed: int,
-    batch_size: int | None = None,
     keys: U64 | None = None,
     state: AttackState | None = None,
     save: Callable[[AttackState], None] | None = None,
     progress: AttackProgress | None = None,
-    implementation: Implementation = "own",
-    dtype: torch.dtype = torch.float32,
-    surrogate: nn.Module | None = None,
 ) -> AttackOutcome:
     """Attack a model with a suite and return what broke each example.
 
-    Misclassified examples are set aside first; then each attack runs over those that the ones
-    before it left. A claimed adversarial example counts once a fresh float32 pass confirms the
-    wrong label; it must lie in the ball and among the pixels. The model comes back as it was, and
-    no global random generator moves.
+    Misclassified examples are set aside first. Then each attack runs over the examples that the
+    attacks before it left. An adversarial example counts once a fresh float32 pass confirms the
+    wrong label; it must lie in the ball and in the pixel range. The model is returned to the state
+    it was in, and no global random generator is changed.
 
-    An example's result depends on the seed and its key. It does not depend on the other examples,
-    but for rounding: kernels may add in another order for another batch size. All of them share
-    Square's sequence of squares. An example leaves the batch when it breaks; every other one is
-    given each attack's whole budget, and the outcome counts it. The rare example that breaks in the
-    search, but not in the fresh pass, goes on with the next attack. Where few examples are left,
-    several targets of a targeted attack are searched for at a time.
+    The result of an example depends on the seed and its key, not on the other examples, except for
+    rounding: kernels may add in another order for another batch size. All examples share Square's
+    sequence of squares. An example leaves when it breaks; every other one gets all steps of each
+    attack, and the outcome counts them. An example that breaks in the search but not in the fresh
+    pass goes on to the next attack. If few examples are left, several targets of a targeted attack
+    share a batch.
 
     Parameters
     ----------
@@ -91,234 +87,344 @@ def autoattack(
     x : Tensor of float32, shape (N, C, H, W)
         Pixels in [0, 1]; moved to the model's device batch by batch.
     y : Tensor of int64, shape (N,)
-    radius : float
-        Of the ℓ∞ ball, in pixel units.
-    suite : str
-        Such as ``"standard"``; see `datacurate.attacks.suites.plan`.
-    seed : int
-    batch_size : int, optional
-        Examples in a batch: 250 by default, on CUDA up to 2,048 of what fits its memory.
+    settings : AttackSettings
+        With the dtype ``"auto"``, the search is in float32.
     keys : ndarray of uint64, shape (N,), optional
-        To which each example's noise belongs, such as its content hash; its position otherwise.
+        What each example's noise depends on, such as its content hash; by default its position.
     state : AttackState, optional
         Where an earlier call with the same model, data and settings stopped.
     save : callable, optional
-        Given the state after each attack, or after some targets of a targeted one.
+        Called with the state after each attack, or after some targets of a targeted one.
     progress : callable, optional
         ``progress(attack, examples_done, examples)`` after each batch.
-    implementation : str
-        ``"own"``, or ``"package"`` for the attacks of `pyautoattack`.
-    dtype : dtype
-        In which our attacks look for directions, float32 or bfloat16. Square compares, and every
-        claim is decided, in float32. What came so close that bfloat16 may have missed it is
-        searched for again in float32.
-    surrogate : Module, optional
-        What the suite ``"transfer"`` makes its examples for.
+
+    Returns
+    -------
+    AttackOutcome
 
     Raises
     ------
     UsageError
-        If shapes, pixels or labels do not fit, or ``"transfer"`` has no surrogate.
+        If shapes, pixels or labels do not fit, or a surrogate is missing or not needed.
     StateError
         If the state belongs to other work.
     DatacurateError
         If logits are not finite or random, or an attack leaves the ball or the pixel range.
     """
-    keys = np.arange(len(x), dtype=np.uint64) if keys is None else keys
-    require_pixels(x, y, keys)
-    device = device_of(model, x)
+    suite = AutoAttack(model, x, y, settings, keys=keys)
+    return suite.run(state=state, save=save, progress=progress)
 
-    def predict(pixels: Tensor) -> Tensor:
-        logits: Tensor = model(pixels)
+
+class AutoAttack:
+    """One run of a suite on one model; see `autoattack`.
+
+    Parameters
+    ----------
+    model : Module
+    x : Tensor of float32, shape (N, C, H, W)
+    y : Tensor of int64, shape (N,)
+    settings : AttackSettings
+    keys : ndarray of uint64, shape (N,), optional
+    attacks : mapping of str to AttackSpec, optional
+        The table of attacks; by default that of the implementation in the settings.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        settings: AttackSettings,
+        *,
+        keys: U64 | None = None,
+        attacks: Mapping[str, AttackSpec] | None = None,
+    ) -> None:
+        self._model, self._x, self._y, self._settings = model, x, y, settings
+        self._keys = np.arange(len(x), dtype=np.uint64) if keys is None else keys
+        require_pixels(x, y, self._keys)
+        self._attacks, self._title = _implementation(settings)
+        if attacks is not None:
+            self._attacks = attacks
+        self._device = device_of(model, x)
+        self._networks = [model]
+        if settings.surrogate is not None:
+            self._networks.append(settings.surrogate)
+        # What changes while the suite runs.
+        self._broken_by = np.full(len(x), SURVIVED, dtype=np.int8)
+        self._seconds: list[float] = []
+        self._spent = np.zeros((0, len(x), 3), dtype=np.int32)
+        self._unconfirmed = 0
+        self._passes_done = 0
+
+    def run(
+        self,
+        *,
+        state: AttackState | None = None,
+        save: Callable[[AttackState], None] | None = None,
+        progress: AttackProgress | None = None,
+    ) -> AttackOutcome:
+        """Run the suite, or the rest of it after a saved state.
+
+        Parameters
+        ----------
+        state : AttackState, optional
+        save, progress : callable, optional
+            As for `autoattack`.
+        """
+        with self._undisturbed():
+            suite, warnings = self._clean_pass()
+            fingerprint = self._fingerprint(suite)
+            if state is not None:
+                require_same(state, fingerprint)
+                self._restore(state)
+            if self._passes_done < len(suite.passes):
+                self._prepare_models()
+            while self._passes_done < len(suite.passes):
+                self._run_passes(suite, progress)
+                if save is not None:
+                    save(self._state(fingerprint))
+        warnings += self._masking_warnings(suite)
+        return AttackOutcome(
+            suite=self._settings.suite,
+            label=suite.label,
+            attacks=suite.attacks,
+            broken_by=self._broken_by,
+            seconds=tuple(self._seconds),
+            unconfirmed=self._unconfirmed,
+            radius=self._settings.radius,
+            seed=self._settings.seed,
+            implementation=self._title,
+            warnings=tuple(warnings),
+            spent=self._spent,
+        )
+
+    def attacked_model(self, network: nn.Module, sample: Tensor) -> AttackedModel:
+        """Return a network as the attacks see it.
+
+        Parameters
+        ----------
+        network : Module
+            The model or the surrogate.
+        sample : Tensor of float32, shape (B, C, H, W)
+            Images on the model's device, with which copies of the network are checked.
+        """
+        return _attacked_model(network, sample, self._settings)
+
+    @contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        """Freeze the networks, and protect the global generator, which the package draws from."""
+        with (
+            ExitStack() as frozen_networks,
+            torch.random.fork_rng(devices=[]),
+            torch.autocast(self._device.type, enabled=False),
+            torch.no_grad(),
+        ):
+            for network in self._networks:
+                frozen_networks.enter_context(frozen(network))
+            yield
+
+    def _predict(self, pixels: Tensor) -> Tensor:
+        logits: Tensor = self._model(pixels)
         return logits.float()
 
-    # APGD draws a starting point even when it is given one: the fork keeps that unnoticed.
-    with (
-        torch.random.fork_rng(devices=[]),
-        torch.autocast(device.type, enabled=False),
-        torch.no_grad(),
-        frozen(model),
-        frozen(model if surrogate is None else surrogate),
-    ):
-        broken_by, classes, warnings = _clean_pass(predict, x, y, batch_size or BATCH, device)
-        todo = plan(suite, classes)
-        title = _title(implementation, dtype)
-        require_surrogate(suite, surrogate)
-        networks = [model] if surrogate is None else [model, surrogate]
-        seconds = [0.0] * len(todo.attacks)
-        spent = np.zeros((len(todo.attacks), len(x), 3), dtype=np.int32)
-        unconfirmed = done = 0
-        fingerprint = _fingerprint(networks, x, y, keys, [todo.label, radius, seed, title])
-        if state is not None:
-            require_same(state, fingerprint)
-            broken_by = np.array(state["broken_by"], dtype=np.int8)
-            seconds, unconfirmed = list(state["seconds"]), state["unconfirmed"]
-            spent = np.array(state["spent"], dtype=np.int32).reshape(spent.shape)
-            done = state["passes"]
-        attacked_models = []
-        if done < len(todo.passes):
-            sample = x[:_SAMPLE].to(device).float()
-            attacked_models = [
-                _victim(network, sample, dtype, implementation) for network in networks
-            ]
-            batch_size = batch_size or min(
-                fitting(attacked, sample) for attacked in attacked_models
+    def _clean_pass(self) -> tuple[SuitePlan, list[str]]:
+        """Set misclassified examples aside; return the plan for the model's classes."""
+        settings = self._settings
+        batch_size = settings.batch_size or BATCH
+        clean = clean_pass(self._predict, self._x, self._y, batch_size, self._device)
+        self._broken_by[~clean.correct] = CLEAN_WRONG
+        require_surrogate(settings.suite, settings.surrogate)
+        suite = plan(settings.suite, clean.classes, steps=settings.steps, attacks=self._attacks)
+        self._seconds = [0.0] * len(suite.attacks)
+        self._spent = np.zeros((len(suite.attacks), len(self._x), 3), dtype=np.int32)
+        return suite, clean.warnings
+
+    def _prepare_models(self) -> None:
+        sample = self._x[:_SAMPLE].to(self._device).float()
+        self._models = [self.attacked_model(network, sample) for network in self._networks]
+        self._batch_size = self._settings.batch_size or min(
+            fitting(model, sample) for model in self._models
+        )
+        # Do not split batches on a GPU. Untraceable models may not be thread-safe.
+        self._splits = self._device.type == "cpu" and all(
+            model.folded is not None for model in self._models
+        )
+
+    def _run_passes(self, suite: SuitePlan, progress: AttackProgress | None) -> None:
+        """Run the next pass, or several passes of one attack in shared batches."""
+        survivors = np.flatnonzero(self._broken_by == SURVIVED)
+        passes = suite.next_passes(self._passes_done, self._passes_per_batch(len(survivors)))
+        name = passes[0].attack
+        attack = suite.attacks.index(name)
+        began = time.perf_counter()
+        close = []
+        for end, rows in _batches(survivors, self._batch_size):
+            close.append(self._attack_rows(attack, passes, rows, self._models))
+            if progress is not None:
+                progress(name, end, len(survivors))
+        in_float32 = [model.float32 or model for model in self._models]
+        for _, rows in _batches(np.concatenate([*close, survivors[:0]]), self._batch_size):
+            self._attack_rows(attack, passes, rows, in_float32)
+        self._seconds[attack] += time.perf_counter() - began
+        self._passes_done += len(passes)
+
+    def _passes_per_batch(self, survivors: int) -> int:
+        """Return how many passes of a targeted attack fit into a batch of the survivors."""
+        if self._settings.implementation == "package":
+            return 1
+        rows = self._batch_size
+        if self._splits:
+            rows = min(rows, self._settings.rows_per_thread * torch.get_num_threads())
+        return rows // max(1, min(survivors, self._batch_size))
+
+    def _attack_rows(
+        self, attack: int, passes: Sequence[Pass], rows: Rows, models: Sequence[AttackedModel]
+    ) -> Rows:
+        """Attack some rows and record the result; return those to attack again in float32."""
+        spec = self._attacks[passes[0].attack]
+        split = parts(rows) if self._splits else [rows]
+        batches = [
+            # Images stored channels last do not have rows that are views.
+            AttackBatch(
+                models[0],
+                self._x[part].to(self._device).float().contiguous(),
+                self._y[part].to(self._device),
+                self._settings.radius,
+                runs=len(passes),
             )
-        batch_size = batch_size or BATCH
-        # Kernels of an accelerator fill it, and a stranger's module may not be for two threads.
-        whole = device.type != "cpu" or any(attacked.folded is None for attacked in attacked_models)
+            for part in split
+        ]
+        searches = [
+            partial(_search, spec, batch, self._arguments(passes, part, models))
+            for part, batch in zip(split, batches, strict=True)
+        ]
+        autograd = (spec.gradients or spec.surrogate) and any(
+            model.explicit_gradients is None for model in models
+        )
+        at_once(searches, batches, autograd=autograd)
+        close = [
+            self._record(attack, passes[0].attack, part, batch)
+            for part, batch in zip(split, batches, strict=True)
+        ]
+        return np.concatenate(close)
 
-        def searched(
-            passes: Sequence[Pass],
-            rows: npt.NDArray[np.int64],
-            attacked_models: Sequence[AttackedModel],
-        ) -> npt.NDArray[np.int64]:
-            """Search and return the rows to search again in float32."""
-            nonlocal unconfirmed
-            name = passes[0].attack
-            attack = todo.attacks.index(name)
-            cut = [rows] if whole else parts(rows)
-            batches = [
-                # Rows of an image are views that images stored channels last do not have.
-                AttackBatch(
-                    attacked_models[0],
-                    x[part].to(device).float().contiguous(),
-                    y[part].to(device),
-                    radius,
-                    runs=len(passes),
+    def _arguments(
+        self, passes: Sequence[Pass], rows: Rows, models: Sequence[AttackedModel]
+    ) -> AttackArguments:
+        seed = self._settings.seed
+        return AttackArguments(
+            steps=passes[0].steps,
+            keys=self._keys[rows],
+            seeds=tuple(seed64("autoattack", seed, step.attack, step.target) for step in passes),
+            targets=tuple(step.target for step in passes),
+            queries_per_pass=self._settings.rows_per_thread if self._splits else self._batch_size,
+            surrogate=models[-1] if len(models) > 1 else None,
+        )
+
+    def _record(self, attack: int, name: str, rows: Rows, batch: AttackBatch) -> Rows:
+        """Confirm and record the result of a batch; return the rows that came close."""
+        merged = batch.per_example()
+        claimed = merged.broken
+        require_within(name, merged.candidates[claimed], merged.x[claimed], merged.radius)
+        confirmed = claimed.clone()
+        if claimed.any():
+            with full_float32(self._device):
+                predicted = self._predict(merged.candidates[claimed]).argmax(dim=1)
+            confirmed[claimed] = predicted != merged.y[claimed]
+        self._spent[attack, rows] += np.stack([merged.steps, merged.forwards, merged.gradients], 1)
+        self._unconfirmed += merged.unconfirmed + int(claimed.sum()) - int(confirmed.sum())
+        self._broken_by[rows[confirmed.cpu().numpy()]] = attack
+        close = ~confirmed & (merged.smallest_margin <= merged.model.rounding_error)
+        close_rows: Rows = rows[close.cpu().numpy()]
+        return close_rows
+
+    def _restore(self, state: AttackState) -> None:
+        self._broken_by = np.array(state["broken_by"], dtype=np.int8)
+        self._seconds = list(state["seconds"])
+        self._spent = np.array(state["spent"], dtype=np.int32).reshape(self._spent.shape)
+        self._unconfirmed = state["unconfirmed"]
+        self._passes_done = state["passes"]
+
+    def _state(self, fingerprint: str) -> AttackState:
+        return AttackState(
+            fingerprint=fingerprint,
+            passes=self._passes_done,
+            broken_by=self._broken_by.tolist(),
+            seconds=list(self._seconds),
+            unconfirmed=self._unconfirmed,
+            spent=self._spent.tolist(),
+        )
+
+    def _masking_warnings(self, suite: SuitePlan) -> list[str]:
+        """Return a warning if an attack without gradients broke what those with them missed."""
+        with_gradients = [self._attacks[name].gradients for name in suite.attacks]
+        warnings = []
+        for attack, name in enumerate(suite.attacks):
+            share = float(np.mean(self._broken_by == attack))
+            if not with_gradients[attack] and any(with_gradients) and share > _MASKING_SHARE:
+                warnings.append(
+                    f"{self._attacks[name].title} alone broke {share:.1%} of the examples: the "
+                    "model may mask its gradients, and the robust accuracy may be too high"
                 )
-                for part in cut
-            ]
-            searches = [
-                partial(
-                    search,
-                    passes,
-                    batch,
-                    keys=keys[part],
-                    seed=seed,
-                    implementation=implementation,
-                    tries=batch_size if whole else _ROWS,
-                    surrogate=attacked_models[-1] if surrogate is not None else None,
-                )
-                for part, batch in zip(cut, batches, strict=True)
-            ]
-            autograd = name not in GRADIENT_FREE and any(
-                v.explicit_gradients is None for v in attacked_models
-            )
-            claims = at_once(searches, batches, autograd=autograd)
-            close = []
-            for part, batch, claim in zip(cut, batches, claims, strict=True):
-                found, claimed = batch.per_example(), claim[: len(part)]
-                require_within(name, found.candidates[claimed], found.x[claimed], radius)
-                hits = _confirmed(predict, found.candidates, claimed, found.y)
-                spent[attack, part] += np.stack([found.steps, found.forwards, found.gradients], 1)
-                unconfirmed += found.unconfirmed + int(claimed.sum()) - int(hits.sum())
-                broken_by[part[hits.cpu().numpy()]] = attack
-                near = ~hits & (found.smallest_margin <= attacked_models[0].rounding_error)
-                close.append(part[near.cpu().numpy()])
-            return np.concatenate(close)
+        return warnings
 
-        while done < len(todo.passes):
-            attack = todo.attacks.index(todo.passes[done].attack)
-            survivors = np.flatnonzero(broken_by == SURVIVED)
-            room = batch_size if whole else min(batch_size, _ROWS * torch.get_num_threads())
-            if implementation == "package":
-                room = 0
-            passes = todo.together(done, room // max(1, min(len(survivors), batch_size)))
-            began = time.perf_counter()
-            name = todo.attacks[attack]
-            close = []
-            for end, rows in _batches(survivors, batch_size):
-                close.append(searched(passes, rows, attacked_models))
-                if progress is not None:
-                    progress(name, end, len(survivors))
-            sharp = [attacked.float32 or attacked for attacked in attacked_models]
-            for _, rows in _batches(np.concatenate([*close, survivors[:0]]), batch_size):
-                searched(passes, rows, sharp)
-            seconds[attack] += time.perf_counter() - began
-            done += len(passes)
-            if save is not None:
-                save(
-                    AttackState(
-                        fingerprint=fingerprint,
-                        passes=done,
-                        broken_by=broken_by.tolist(),
-                        seconds=list(seconds),
-                        unconfirmed=unconfirmed,
-                        spent=spent.tolist(),
-                    )
-                )
-    return AttackOutcome(
-        suite=suite,
-        label=todo.label,
-        attacks=todo.attacks,
-        broken_by=broken_by,
-        seconds=tuple(seconds),
-        unconfirmed=unconfirmed,
-        radius=radius,
-        seed=seed,
-        implementation=title,
-        warnings=(*warnings, *_masking(todo.attacks, broken_by)),
-        spent=spent,
-    )
+    def _fingerprint(self, suite: SuitePlan) -> str:
+        """Return a hash of everything that the outcome depends on."""
+        settings = self._settings
+        weights = {
+            f"{role}.{name}": tensor
+            for role, network in zip(("model", "surrogate"), self._networks, strict=False)
+            for name, tensor in network.state_dict().items()
+        }
+        tensors = {"x": self._x, "y": self._y, **weights}
+        columns = {
+            # numpy has no bfloat16; float32 holds its values exactly.
+            name: (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).cpu().numpy()
+            for name, tensor in tensors.items()
+        }
+        data = columns_sha256({"keys": self._keys, **columns})
+        content: list[object] = [data, suite.label, settings.radius, settings.seed, self._title]
+        if settings.steps:
+            content.append(dict(settings.steps))
+        return configuration_hash(content)
 
 
-def _batches(rows: npt.NDArray[np.int64], size: int) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
-    """Yield rows in batches, each with the count of rows up to its end."""
+def _batches(rows: Rows, size: int) -> Iterator[tuple[int, Rows]]:
+    """Yield rows in batches, each with the number of rows up to its end."""
     for start in range(0, len(rows), size):
         batch = rows[start : start + size]
         yield start + len(batch), batch
 
 
-def _clean_pass(
-    predict: Predict, x: Tensor, y: Tensor, batch_size: int, device: torch.device
-) -> tuple[npt.NDArray[np.int8], int, list[str]]:
-    """Set misclassified examples aside, and look at the logits for what makes attacks useless."""
-    broken_by = np.full(len(x), SURVIVED, dtype=np.int8)
-    classes = 0
-    probabilities = True
-    for end, rows in _batches(np.arange(len(x)), batch_size):
-        pixels = x[rows].to(device)
-        with full_float32(device):
-            logits = predict(pixels)
-            if end == len(rows):
-                require_logits(logits, predict(pixels), y)
-        if not torch.isfinite(logits).all():
-            raise DatacurateError(
-                "the model's logits are not finite, so no attack on it means anything",
-                hint="evaluate a checkpoint from before its training diverged",
-            )
-        broken_by[rows[(logits.argmax(dim=1).cpu() != y[rows].cpu()).numpy()]] = CLEAN_WRONG
-        classes = logits.shape[1]
-        probabilities &= bool(
-            (logits.min() > -_PROBABILITY) & ((logits.sum(1) - 1).abs() < _PROBABILITY).all()
-        )
-    if not probabilities:
-        return broken_by, classes, []
-    return broken_by, classes, ["the outputs look like probabilities; the attacks need logits"]
+def _search(spec: AttackSpec, batch: AttackBatch, arguments: AttackArguments) -> Tensor:
+    """Run an attack on a batch and return which rows it broke."""
+    spec.run(batch, arguments)
+    return batch.broken
 
 
-def _confirmed(predict: Predict, candidates: Tensor, claimed: Tensor, labels: Tensor) -> Tensor:
-    """Return which claims a fresh float32 pass repeats, as bool of shape (N,)."""
-    hits = claimed.clone()
-    if claimed.any():
-        with full_float32(candidates.device):
-            hits[claimed] = predict(candidates[claimed]).argmax(dim=1) != labels[claimed]
-    return hits
+def _implementation(settings: AttackSettings) -> tuple[Mapping[str, AttackSpec], str]:
+    """Return the table of attacks of an implementation, and its title for records."""
+    if settings.implementation == "own":
+        dtype = "bfloat16" if settings.dtype == "bfloat16" else "float32"
+        return ATTACKS, f"datacurate searches {SEARCH_VERSION}, {dtype}"
+    if settings.implementation == "package":
+        from datacurate.attacks.reference import reference_attacks, reference_title
+
+        return reference_attacks(), reference_title()
+    raise UnknownNameError("implementation", settings.implementation, ("own", "package"))
 
 
-def _victim(
-    network: nn.Module, sample: Tensor, dtype: torch.dtype, implementation: Implementation
-) -> AttackedModel:
-    """Return a network as our searches see it; the package's search with the network itself."""
-    taken = Lock()
+def _attacked_model(network: nn.Module, sample: Tensor, settings: AttackSettings) -> AttackedModel:
+    """Return a network as our attacks see it; the package attacks the network itself."""
+    dtype = torch.bfloat16 if settings.dtype == "bfloat16" else torch.float32
+    lock = Lock()
 
     def exact(pixels: Tensor) -> Tensor:
-        with taken, full_float32(pixels.device):
+        with lock, full_float32(pixels.device):
             logits: Tensor = network(pixels)
         return logits.float()
 
-    if implementation == "package":
+    if settings.implementation == "package":
         return AttackedModel(exact, exact, exact)
     copied = fused(network, sample, torch.float32)
     if sample.device.type != "cuda":
@@ -348,42 +454,3 @@ def _victim(
         rounding_error=blur,
         float32=sharp,
     )
-
-
-def _title(implementation: Implementation, dtype: torch.dtype) -> str:
-    """Return whose searches these are, and in which arithmetic."""
-    if implementation == "package":
-        return f"pyautoattack {version('pyautoattack')}"
-    return f"datacurate searches {SEARCH_VERSION}, {str(dtype).removeprefix('torch.')}"
-
-
-def _masking(attacks: tuple[str, ...], broken_by: npt.NDArray[np.int8]) -> list[str]:
-    """Return a warning where an attack without gradients found what those with them missed."""
-    if "square" not in attacks or len(attacks) == 1:
-        return []
-    share = float(np.mean(broken_by == attacks.index("square")))
-    if share <= _ALARM:
-        return []
-    return [
-        f"Square alone broke {share:.1%} of the examples: the model may mask its gradients, and "
-        "the robust accuracy may be too high"
-    ]
-
-
-def _fingerprint(
-    networks: list[nn.Module], x: Tensor, y: Tensor, keys: U64, settings: list[object]
-) -> str:
-    """Return a hash of everything the outcome follows from."""
-    weights = {
-        f"{role}.{name}": tensor
-        for role, network in zip(("model", "surrogate"), networks, strict=False)
-        for name, tensor in network.state_dict().items()
-    }
-    tensors = {"x": x, "y": y, **weights}
-    columns = {
-        # numpy has no bfloat16; widening is exact.
-        name: (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).cpu().numpy()
-        for name, tensor in tensors.items()
-    }
-    data = columns_sha256({"keys": keys, **columns})
-    return configuration_hash([data, *settings])

@@ -1,4 +1,4 @@
-"""Targeted FAB: the smallest perturbation, by projections onto the linearised boundary.
+"""Targeted FAB: minimise the perturbation by projecting onto the linearised decision boundary.
 
 Croce and Hein, "Minimally distorted adversarial examples with a fast adaptive boundary attack"
 (https://arxiv.org/abs/1907.02044), algorithm 1 with one target class.
@@ -9,21 +9,27 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from datacurate.attacks.apgd import margins
+from datacurate.attacks.arguments import AttackArguments, target_classes
 from datacurate.attacks.attack_batch import AttackBatch
+from datacurate.attacks.losses import targeted_margin_loss
 
-_TOWARDS_IMAGE = 0.1  # largest weight of the projection of the image itself
+_LARGEST_WEIGHT = 0.1  # of the projection of the image itself
 _OVERSHOOT = 1.05
-_BACK = 0.9  # how far back towards the image a step from beyond the boundary goes
-_TINY = 1e-12
-_NEWTON_STEPS = 40  # an upper limit; two to five are usual
+_BACKWARD_STEP = 0.9  # a point beyond the boundary keeps this share of its distance to the image
+_EPSILON = 1e-12
+_NEWTON_STEPS = 40  # upper limit; two to five are usual
+
+
+def fab_targeted(batch: AttackBatch, arguments: AttackArguments) -> None:
+    """Run FAB towards the target class of each run."""
+    fab(batch, target_classes(batch, arguments), steps=arguments.steps)
 
 
 def fab(batch: AttackBatch, targets: Tensor, *, steps: int) -> None:
-    """Run FAB once from the images of a batch towards a target class each.
+    """Run FAB once from each image of a batch towards a target class.
 
-    An example leaves the batch when a misclassified point within its radius is found; all others
-    get every step.
+    An example leaves when a misclassified point within its radius is found; all others get every
+    step.
 
     Parameters
     ----------
@@ -38,37 +44,39 @@ def fab(batch: AttackBatch, targets: Tensor, *, steps: int) -> None:
         if not len(rows):
             return
         logits, backward = batch.model.differentiable(point)
-        ahead, of_logits = margins(logits, y, targets)
-        gradient = backward(of_logits)
-        here = to_boundary(point, ahead, gradient)
-        # The same plane as seen from the image.
-        there = to_boundary(
-            origin, ahead + (gradient * (origin - point)).flatten(1).sum(1), gradient
-        )
-        near, far = _reach(here).clamp(min=1e-8), _reach(there).clamp(min=1e-8)
-        weight = (near / (near + far)).clamp(max=_TOWARDS_IMAGE)[:, None, None, None]
-        point = (point + _OVERSHOOT * here) * (1 - weight)
-        point = (point + (origin + _OVERSHOOT * there) * weight).clamp_(0, 1)
+        difference, logit_gradient = targeted_margin_loss(logits, y, targets)
+        gradient = backward(logit_gradient)
+        from_point = to_boundary(point, difference, gradient)
+        # The same plane, seen from the image.
+        at_origin = difference + (gradient * (origin - point)).flatten(1).sum(1)
+        from_origin = to_boundary(origin, at_origin, gradient)
+        point_distance = _distance(from_point).clamp(min=1e-8)
+        origin_distance = _distance(from_origin).clamp(min=1e-8)
+        weight = (point_distance / (point_distance + origin_distance)).clamp(max=_LARGEST_WEIGHT)
+        weight = weight[:, None, None, None]
+        point = (point + _OVERSHOOT * from_point) * (1 - weight)
+        point = (point + (origin + _OVERSHOOT * from_origin) * weight).clamp_(0, 1)
         logits = batch.model.search_logits(point)
         batch.count_work(rows, steps=1, forwards=2, gradients=1)
-        beyond = logits.argmax(dim=1) != y
-        within = _reach(point - origin) <= batch.radius
-        hit = batch.confirm(rows, point, beyond & within)
-        back = origin + _BACK * (point - origin)
-        point = torch.where(beyond[:, None, None, None], back, point)
-        if hit.any():
-            left = ~hit
-            rows, y, targets = rows[left], y[left], targets[left]
-            origin, point = origin[left], point[left]
+        wrong = logits.argmax(dim=1) != y
+        within_ball = _distance(point - origin) <= batch.radius
+        broken = batch.confirm(rows, point, wrong & within_ball)
+        closer = origin + _BACKWARD_STEP * (point - origin)
+        point = torch.where(wrong[:, None, None, None], closer, point)
+        if broken.any():
+            unbroken = ~broken
+            rows, y, targets = rows[unbroken], y[unbroken], targets[unbroken]
+            origin, point = origin[unbroken], point[unbroken]
 
 
 def to_boundary(point: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
-    """Return the smallest ℓ∞ move onto the plane where a linear function is zero, within [0, 1].
+    """Return the smallest ℓ∞ move to the plane where a linear function is zero, within [0, 1].
 
-    A move of length t takes every pixel by t, or to its end of the range, in the direction that
-    brings the value nearer to zero; what that wins is concave in t and linear between the lengths
-    at which a pixel reaches its end, so Newton's method from 0 never oversteps and ends exactly.
-    Where the range does not reach the plane, every pixel goes to its end.
+    A move of length t changes every pixel by t, or less where the pixel reaches an end of its
+    range, in the direction that brings the function closer to zero. The change of the function is
+    concave in t and linear between the lengths at which a pixel reaches its end. So Newton's method
+    from 0 never oversteps and ends at the exact length. If the plane cannot be reached, every pixel
+    goes to its end.
 
     Parameters
     ----------
@@ -77,6 +85,7 @@ def to_boundary(point: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
     value : Tensor, shape (N,)
         Of the function at `point`.
     gradient : Tensor, shape (N, C, H, W)
+        Of the function.
 
     Returns
     -------
@@ -85,22 +94,23 @@ def to_boundary(point: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
     """
     direction = gradient.sign() * -value.sign()[:, None, None, None]
     slope = gradient.abs().flatten(1)
-    # Arithmetic on signs, for kernels that choose by a condition take ten times as long.
-    room = (0.5 + 0.5 * direction - direction * point).flatten(1) * slope.sign()
-    wanted = value.abs()
-    length = torch.zeros_like(wanted)
+    # Multiply signs: kernels with a condition take ten times as long.
+    range_left = (0.5 + 0.5 * direction - direction * point).flatten(1) * slope.sign()
+    needed = value.abs()
+    length = torch.zeros_like(needed)
     for _ in range(_NEWTON_STEPS):
-        moved = torch.minimum(room, length[:, None])
-        won = (slope * moved).sum(1)
-        rate = (slope * (room - moved).sign_()).sum(1)
-        more = (wanted - won).clamp(min=0) / (rate + _TINY)
-        more = torch.where(rate > 0, more, 0)
-        length = length + more
-        if (more <= 1e-6 * length + 1e-9).all():
+        moved = torch.minimum(range_left, length[:, None])
+        change = (slope * moved).sum(1)
+        rate = (slope * (range_left - moved).sign_()).sum(1)
+        increase = (needed - change).clamp(min=0) / (rate + _EPSILON)
+        increase = torch.where(rate > 0, increase, 0)
+        length = length + increase
+        if (increase <= 1e-6 * length + 1e-9).all():
             break
-    move = torch.minimum(room, length[:, None]).view_as(point)
+    move = torch.minimum(range_left, length[:, None]).view_as(point)
     return direction * move
 
 
-def _reach(move: Tensor) -> Tensor:
+def _distance(move: Tensor) -> Tensor:
+    """Return the ℓ∞ norm of each move, shape (N,)."""
     return move.abs().flatten(1).amax(dim=1)

@@ -1,7 +1,8 @@
-"""PGD-k on examples that leave as they break, from the image itself.
+"""PGD with a fixed number of steps from the image itself; examples leave when they break.
 
 Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks"
-(https://arxiv.org/abs/1706.06083); k and step as in S1, appendix B.3.
+(https://arxiv.org/abs/1706.06083); numbers of steps and step size as in Dong et al., Data Quality
+Matters, appendix B.3.
 """
 
 from __future__ import annotations
@@ -9,16 +10,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from datacurate.attacks.apgd import cross_entropies
+from datacurate.attacks.arguments import AttackArguments
 from datacurate.attacks.attack_batch import AttackBatch
+from datacurate.attacks.losses import cross_entropy_loss
 
-STEP = 2 / 255
+STEP_SIZE = 2 / 255
 
 
-def signed_steps(batch: AttackBatch, *, steps: int) -> Tensor:
+def pgd_attack(batch: AttackBatch, arguments: AttackArguments) -> None:
+    """Run PGD on the cross-entropy; every iterate counts, not only the last."""
+    signed_gradient_ascent(batch, steps=arguments.steps)
+
+
+def signed_gradient_ascent(batch: AttackBatch, *, steps: int) -> Tensor:
     """Take steps of 2/255 along the sign of the cross-entropy's gradient, within the ball.
-
-    Every iterate counts, not the last alone.
 
     Parameters
     ----------
@@ -34,23 +39,23 @@ def signed_steps(batch: AttackBatch, *, steps: int) -> Tensor:
     rows = batch.unbroken_rows()
     point, y = batch.x[rows], batch.y[rows]
     lower, upper = batch.lower[rows], batch.upper[rows]
-    for taken in range(steps + 1):
-        last = taken == steps
-        if last:
+    for step in range(steps + 1):
+        is_last = step == steps
+        if is_last:
             logits = batch.model.search_logits(point)
         else:
             logits, backward = batch.model.differentiable(point)
-            gradient = backward(cross_entropies(logits, y, y)[1])
-        batch.count_work(rows, steps=int(taken > 0), forwards=1, gradients=int(not last))
-        hit = batch.check(rows, point, logits)
-        if not last:
-            moved = torch.clamp(point + STEP * gradient.sign(), lower, upper)
-            point = torch.where(hit[:, None, None, None], point, moved)
+            gradient = backward(cross_entropy_loss(logits, y, y)[1])
+        batch.count_work(rows, steps=int(step > 0), forwards=1, gradients=int(not is_last))
+        broken = batch.check(rows, point, logits)
+        if not is_last:
+            moved = torch.clamp(point + STEP_SIZE * gradient.sign(), lower, upper)
+            point = torch.where(broken[:, None, None, None], point, moved)
         result[rows] = point
-        if hit.any():
-            left = ~hit
-            rows, y, point = rows[left], y[left], point[left]
-            lower, upper = lower[left], upper[left]
+        if broken.any():
+            unbroken = ~broken
+            rows, y, point = rows[unbroken], y[unbroken], point[unbroken]
+            lower, upper = lower[unbroken], upper[unbroken]
         if not len(rows):
             break
     return result

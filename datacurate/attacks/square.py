@@ -1,4 +1,4 @@
-"""Square: random search that asks the model for nothing but its logits.
+"""Square: random search that needs only the logits of the model.
 
 Andriushchenko et al., "Square Attack: a query-efficient black-box adversarial attack via random
 search" (https://arxiv.org/abs/1912.00049), ℓ∞ version with the margin loss.
@@ -8,94 +8,95 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from datacurate.attacks.attack_batch import AttackBatch, Counts, margin
-from datacurate.attacks.attacked_model import Predict
+from datacurate.attacks.acceleration.incremental_forward import windowed
+from datacurate.attacks.arguments import AttackArguments
+from datacurate.attacks.attack_batch import AttackBatch, Counts, RowState, margin
 from datacurate.attacks.noise import keyed_uniform
-from datacurate.fingerprints import U64
+from datacurate.attacks.window_forward import FullForward, WindowForward, window_indices
 
 _FIRST_SHARE = 0.8  # of the image's pixels in the first squares
-_WASTE = 0.5  # squares kept, on average, among those that an image is asked about at a time
-_RAREST = 0.005  # share of squares kept below which nobody is asked about more at a time
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # queries after which it halves
+_ACCEPTED_PER_PASS = 0.5  # squares of one image in one pass that are accepted, on average
+_SMALLEST_ACCEPTANCE = 0.005  # lower limit of the estimated share of accepted squares
 
 
-class Trials(Protocol):
-    """Logits of images that differ from kept ones in a window of pixels."""
-
-    def start(self, images: Tensor) -> Tensor:
-        """Keep images of shape (N, C, H, W); return their logits."""
-
-    def attempt(self, rows: Tensor, tops: Tensor, lefts: Tensor, windows: Tensor) -> Tensor:
-        """Return logits of kept images with a window each replaced, of (B, side, side, C).
-
-        An image may come several times.
-        """
-
-    def accept(self, which: Tensor) -> None:
-        """Replace the windows of some tries of the last attempt, of an image one at the most."""
-
-    def keep(self, rows: Tensor) -> None:
-        """Drop all kept images but these."""
+def square_attack(batch: AttackBatch, arguments: AttackArguments) -> None:
+    """Run Square with the incremental forward pass where the model allows it."""
+    forward = windowed(batch.model.folded, batch.x) or FullForward(batch.model.float32_logits)
+    square(batch, arguments, forward)
 
 
-class WholeTrials:
-    """The plain way: a whole pass for every try."""
+def square(batch: AttackBatch, arguments: AttackArguments, forward: WindowForward) -> None:
+    """Run Square once on every example of a batch.
 
-    def __init__(self, predict: Predict) -> None:
-        self._predict = predict
+    It starts from vertical stripes. Each query paints one square of the image: every channel gets
+    one end of its pixels' intervals. The square stays if the margin shrinks. The stripes depend on
+    the example; the sequence of squares is the same for all. A square that changes no pixel is a
+    query with a known answer and costs no forward pass.
 
-    def start(self, images: Tensor) -> Tensor:
-        """Keep images of shape (N, C, H, W); return their logits."""
-        self._images = images.permute(0, 2, 3, 1).contiguous()
-        return self._predict(images)
+    If there are few images, one pass tries several squares of each image, as if none of them were
+    accepted, because most are not. The queries of an image count up to its first accepted square.
+    Those after it are repeated with the changed image, and only then counted.
 
-    def attempt(self, rows: Tensor, tops: Tensor, lefts: Tensor, windows: Tensor) -> Tensor:
-        """Return logits of kept images with a window each replaced, of (B, side, side, C)."""
-        tried = self._images[rows]
-        each = torch.arange(len(rows), device=rows.device)
-        tried[window_of(each, tops, lefts, windows.shape[1])] = windows
-        self._rows, self._tried = rows, tried
-        return self._predict(tried.permute(0, 3, 1, 2))
+    Parameters
+    ----------
+    batch : AttackBatch
+    arguments : AttackArguments
+        `steps` is the number of queries after the start; up to `queries_per_pass` of them share a
+        forward pass.
+    forward : WindowForward
+    """
+    queries = arguments.steps
+    state = _begin(batch, arguments, forward)
+    squares = Squares.draw(arguments.seeds[0], queries, batch.x.shape, batch.x.device)
+    acceptance = 1.0
+    while True:
+        state.active &= state.queried < queries
+        if not state.active.all():
+            forward.keep(state.active.nonzero()[:, 0])
+            state.keep(state.active)
+        count = len(state.rows)
+        if not count:
+            return
+        per_image = int(_ACCEPTED_PER_PASS / acceptance)
+        per_image = max(1, min(arguments.queries_per_pass // count, per_image))
+        proposals = _propose(state, squares, per_image, queries)
+        margins, better = _margins(state, forward, proposals)
+        counted = _up_to_first(better, proposals.images, count)
+        costly = counted & proposals.changed
+        batch.count_work(state.rows, steps=_per_image(counted, proposals.images, count))
+        batch.count_work(state.rows, forwards=_per_image(costly, proposals.images, count))
+        state.queried += torch.bincount(proposals.images[counted], minlength=count)
+        accepted = counted & better
+        share = float(accepted.sum()) / float(counted.sum())
+        acceptance = max(0.9 * acceptance + 0.1 * share, _SMALLEST_ACCEPTANCE)
+        if accepted.any():
+            forward.accept(accepted[proposals.changed].nonzero()[:, 0])
+            state.accept(proposals, margins, accepted)
+            _confirm(batch, state, proposals.images[accepted])
 
-    def accept(self, which: Tensor) -> None:
-        """Replace the windows of some tries of the last attempt, of an image one at the most."""
-        self._images[self._rows[which]] = self._tried[which]
 
-    def keep(self, rows: Tensor) -> None:
-        """Drop all kept images but these."""
-        self._images = self._images[rows]
-
-
-def window_of(
-    rows: Tensor, tops: Tensor, lefts: Tensor, size: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the index of a window in each of some images, channels last."""
-    along = torch.arange(size, device=rows.device)
-    down, across = tops[:, None] + along, lefts[:, None] + along
-    return rows[:, None, None], down[:, :, None], across[:, None, :]
-
-
-def side(query: int, height: int, width: int) -> int:
-    """Return the side of the square of a query, counted from 0."""
+def square_side(query: int, height: int, width: int) -> int:
+    """Return the side in pixels of the square of a query, counted from 0."""
     share = _FIRST_SHARE / 2 ** sum(query > end for end in _HALVINGS)
     return min(max(round(math.sqrt(share * height * width)), 1), height, width)
 
 
 @dataclass(frozen=True)
 class Squares:
-    """One sequence of squares, which all images are asked about.
+    """The sequence of squares, which is the same for all images.
 
     Attributes
     ----------
     sizes, tops, lefts : Tensor of int64, shape (Q,)
+        Side and upper left corner of each square.
     bright : Tensor of bool, shape (Q, C)
-        Which end of its interval a pixel goes to.
+        Whether a channel's pixels go to the upper or the lower end of their intervals.
     """
 
     sizes: Tensor
@@ -104,130 +105,169 @@ class Squares:
     bright: Tensor
 
     @classmethod
-    def drawn(cls, chance: int, queries: int, shape: torch.Size, device: torch.device) -> Squares:
-        """Return as many squares as there are queries, for images of a shape (N, C, H, W)."""
+    def draw(cls, seed: int, queries: int, shape: torch.Size, device: torch.device) -> Squares:
+        """Draw one square for each query.
+
+        Parameters
+        ----------
+        seed, queries : int
+        shape : Size
+            Of the images, (N, C, H, W).
+        device : device
+        """
         channels, height, width = shape[1:]
-        generator = torch.Generator().manual_seed(chance)
-        dice = torch.rand(queries, 2 + channels, generator=generator)
-        sizes = torch.tensor([side(query, height, width) for query in range(queries)])
+        generator = torch.Generator().manual_seed(seed)
+        uniform = torch.rand(queries, 2 + channels, generator=generator)
+        sizes = torch.tensor([square_side(query, height, width) for query in range(queries)])
         tops, lefts = (
-            (dice[:, axis] * (length - sizes + 1)).long()
+            (uniform[:, axis] * (length - sizes + 1)).long()
             for axis, length in enumerate((height, width))
         )
-        tensors = (sizes.long(), tops, lefts, dice[:, 2:] >= 0.5)
+        tensors = (sizes.long(), tops, lefts, uniform[:, 2:] >= 0.5)
         return cls(*(tensor.to(device) for tensor in tensors))
 
 
-def square(
-    batch: AttackBatch, trials: Trials, keys: U64, chance: int, *, queries: int, tries: int = 1
-) -> None:
-    """Run Square once on every example of a batch.
+@dataclass(frozen=True)
+class _Proposals:
+    """Squares that are tried in one forward pass, in the order of their images and queries.
 
-    It starts from vertical stripes. Each query paints one square of the image, in every channel
-    with one end of the pixel's interval, and keeps it if the label's margin shrinks. The stripes
-    belong to the example; the squares are one sequence for all. A square that the image has
-    already is a query whose answer is known, and counts as no pass.
-
-    Few images are asked about their next few squares in one pass, as if none of them were kept:
-    most are not. Of each image the answers count up to its first square that is kept; those after
-    it are asked for again, of the new image, and only then counted.
-
-    Parameters
+    Attributes
     ----------
-    batch : AttackBatch
-    trials : Trials
-    keys : ndarray of uint64, shape (N,)
-    chance : int
-        Seed of stripes and squares.
-    queries : int
-        After the start.
-    tries : int
-        How many queries may share a pass, if there are fewer images.
+    images : Tensor of int64, shape (T,)
+        For which image of the state; an image may occur several times.
+    tops, lefts : Tensor of int64, shape (T,)
+        Upper left corners of windows of the same side, which contain the squares.
+    windows : Tensor of float32, shape (T, side, side, C)
+        The pixels of the windows with the squares painted.
+    changed : Tensor of bool, shape (T,)
+        Whether the square changes a pixel.
     """
+
+    images: Tensor
+    tops: Tensor
+    lefts: Tensor
+    windows: Tensor
+    changed: Tensor
+
+
+@dataclass
+class _State(RowState):
+    """What Square remembers of each example that is not broken.
+
+    Attributes
+    ----------
+    rows, y : Tensor of int64, shape (M,)
+    lower, upper, image : Tensor of float32, shape (M, H, W, C)
+        Bounds of the pixels, and the best image so far.
+    margin : Tensor of float32, shape (M,)
+        Of the best image.
+    queried : Tensor of int64, shape (M,)
+        Queries so far.
+    active : Tensor of bool, shape (M,)
+        False once the example is broken or has had all its queries.
+    """
+
+    y: Tensor
+    lower: Tensor
+    upper: Tensor
+    image: Tensor
+    margin: Tensor
+    queried: Tensor
+    active: Tensor
+
+    def accept(self, proposals: _Proposals, margins: Tensor, accepted: Tensor) -> None:
+        """Paint the accepted squares, at most one an image, and take over their margins."""
+        images = proposals.images[accepted]
+        self.margin[images] = margins[accepted]
+        tops, lefts = proposals.tops[accepted], proposals.lefts[accepted]
+        pixels = window_indices(images, tops, lefts, proposals.windows.shape[1])
+        self.image[pixels] = proposals.windows[accepted]
+
+
+def _begin(batch: AttackBatch, arguments: AttackArguments, forward: WindowForward) -> _State:
+    """Return the state at the stripes that Square starts from."""
     rows = batch.unbroken_rows()
-    count, channels, height, width = batch.x.shape
-    stripes = keyed_uniform(chance, keys, channels * width).view(count, channels, 1, width) >= 0.5
+    count, channels, _, width = batch.x.shape
+    uniform = keyed_uniform(arguments.seeds[0], arguments.keys, channels * width)
+    stripes = uniform.view(count, channels, 1, width) >= 0.5
     bright = stripes.to(batch.x.device)[rows]
-    y = batch.y[rows]
-    lower, upper = (ends[rows].permute(0, 2, 3, 1) for ends in (batch.lower, batch.upper))
     start = torch.where(bright, batch.upper[rows], batch.lower[rows])
-    image = start.permute(0, 2, 3, 1).contiguous()
-    smallest = margin(trials.start(start), y)
+    y = batch.y[rows]
+    start_margin = margin(forward.start(start), y)
     batch.count_work(rows, forwards=1)
-    squares = Squares.drawn(chance, queries, batch.x.shape, image.device)
-    # Of each image, how many squares it has been asked about.
-    asked = torch.zeros_like(rows)
-    left = ~batch.confirm(rows, start, smallest <= 0)
-    kept_share = 1.0
-    while True:
-        left &= asked < queries
-        if not left.all():
-            kept = left.nonzero()[:, 0]
-            rows, y, lower, upper, image, smallest, asked, left = (
-                tensor[kept] for tensor in (rows, y, lower, upper, image, smallest, asked, left)
-            )
-            trials.keep(kept)
-        if not len(rows):
-            return
-        ahead = max(1, min(tries // len(rows), int(_WASTE / kept_share)))
-        query = asked[:, None] + torch.arange(ahead, device=asked.device)
-        due = (query < queries).flatten().nonzero()[:, 0]
-        which, query = due // ahead, query.flatten()[due]
-        # One side for all windows: the largest, moved into the image.
-        size = int(squares.sizes[query].max())
-        tops = squares.tops[query].clamp(max=height - size)
-        lefts = squares.lefts[query].clamp(max=width - size)
-        place = window_of(which, tops, lefts, size)
-        ends = torch.where(squares.bright[query][:, None, None], upper[place], lower[place])
-        inside = _inside(squares, query, place)
-        window = torch.where(inside, ends, image[place])
-        new = (window != image[place]).flatten(1).any(dim=1)
-        better = torch.zeros_like(new)
-        reached = smallest[which]
-        if new.any():
-            chosen = new.nonzero()[:, 0]
-            reached[chosen] = margin(
-                trials.attempt(which[chosen], tops[chosen], lefts[chosen], window[chosen]),
-                y[which[chosen]],
-            )
-            better = new & ((reached < smallest[which]) | (reached <= 0))
-        counts = _up_to_first(better, which, len(rows))
-        batch.count_work(rows, steps=_per_image(counts, which, len(rows)))
-        batch.count_work(rows, forwards=_per_image(counts & new, which, len(rows)))
-        asked += torch.bincount(which[counts], minlength=len(rows))
-        taken = counts & better
-        share = float(taken.sum()) / float(counts.sum())
-        kept_share = max(0.9 * kept_share + 0.1 * share, _RAREST)
-        if not taken.any():
-            continue
-        trials.accept(taken[chosen].nonzero()[:, 0])
-        moved = which[taken]
-        smallest[moved] = reached[taken]
-        image[window_of(moved, tops[taken], lefts[taken], size)] = window[taken]
-        wrong = smallest[moved] <= 0
-        if wrong.any():
-            found = image[moved].permute(0, 3, 1, 2)
-            left[moved] = ~batch.confirm(rows[moved], found, wrong)
+    return _State(
+        rows=rows,
+        y=y,
+        lower=batch.lower[rows].permute(0, 2, 3, 1),
+        upper=batch.upper[rows].permute(0, 2, 3, 1),
+        image=start.permute(0, 2, 3, 1).contiguous(),
+        margin=start_margin,
+        queried=torch.zeros_like(rows),
+        active=~batch.confirm(rows, start, start_margin <= 0),
+    )
 
 
-def _inside(squares: Squares, query: Tensor, place: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """Return which pixels of windows belong to the squares in them, shape (B, side, side, 1)."""
+def _propose(state: _State, squares: Squares, per_image: int, queries: int) -> _Proposals:
+    """Return the next squares of each image, at most `per_image` and not beyond the last query."""
+    query = state.queried[:, None] + torch.arange(per_image, device=state.queried.device)
+    due = (query < queries).flatten().nonzero()[:, 0]
+    images, query = due // per_image, query.flatten()[due]
+    # All windows have the side of the largest square; those at an edge move into the image.
+    _, height, width, _ = state.image.shape
+    side = int(squares.sizes[query].max())
+    tops = squares.tops[query].clamp(max=height - side)
+    lefts = squares.lefts[query].clamp(max=width - side)
+    pixels = window_indices(images, tops, lefts, side)
+    bright = squares.bright[query][:, None, None]
+    painted = torch.where(bright, state.upper[pixels], state.lower[pixels])
+    windows = torch.where(_in_square(squares, query, pixels), painted, state.image[pixels])
+    changed = (windows != state.image[pixels]).flatten(1).any(dim=1)
+    return _Proposals(images, tops, lefts, windows, changed)
+
+
+def _in_square(squares: Squares, query: Tensor, pixels: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """Return which pixels of the windows belong to their squares, shape (T, side, side, 1)."""
     sizes, tops, lefts = (
         values[query][:, None, None] for values in (squares.sizes, squares.tops, squares.lefts)
     )
-    _, down, across = place
-    rows = (down >= tops) & (down < tops + sizes)
-    return (rows & (across >= lefts) & (across < lefts + sizes))[..., None]
+    _, down, across = pixels
+    inside = (down >= tops) & (down < tops + sizes)
+    return (inside & (across >= lefts) & (across < lefts + sizes))[..., None]
 
 
-def _up_to_first(better: Tensor, which: Tensor, images: int) -> Tensor:
-    """Return which tries, in the order of each image, come before or are its first better one."""
+def _margins(state: _State, forward: WindowForward, proposals: _Proposals) -> tuple[Tensor, Tensor]:
+    """Return the margin of each proposal, and whether it is smaller than that of its image."""
+    better = torch.zeros_like(proposals.changed)
+    margins = state.margin[proposals.images]
+    if proposals.changed.any():
+        changed = proposals.changed.nonzero()[:, 0]
+        images = proposals.images[changed]
+        logits = forward.attempt(
+            images, proposals.tops[changed], proposals.lefts[changed], proposals.windows[changed]
+        )
+        margins[changed] = margin(logits, state.y[images])
+        smaller = margins < state.margin[proposals.images]
+        better = proposals.changed & (smaller | (margins <= 0))
+    return margins, better
+
+
+def _confirm(batch: AttackBatch, state: _State, images: Tensor) -> None:
+    """Confirm those of some images that are misclassified; broken ones become inactive."""
+    wrong = state.margin[images] <= 0
+    if wrong.any():
+        adversarial = state.image[images].permute(0, 3, 1, 2)
+        state.active[images] = ~batch.confirm(state.rows[images], adversarial, wrong)
+
+
+def _up_to_first(better: Tensor, images: Tensor, count: int) -> Tensor:
+    """Return which proposals come before the first better one of their image, or are it."""
     number = torch.arange(len(better), device=better.device)
-    first = torch.full((images,), len(better), device=better.device)
-    first.scatter_reduce_(0, which[better], number[better], "amin")
-    return number <= first[which]
+    first = torch.full((count,), len(better), device=better.device)
+    first.scatter_reduce_(0, images[better], number[better], "amin")
+    return number <= first[images]
 
 
-def _per_image(tries: Tensor, which: Tensor, images: int) -> Counts:
-    counts = torch.bincount(which[tries], minlength=images)
+def _per_image(proposals: Tensor, images: Tensor, count: int) -> Counts:
+    """Return how many of the marked proposals each image has."""
+    counts = torch.bincount(images[proposals], minlength=count)
     return counts.cpu().numpy().astype(np.int32)

@@ -1,43 +1,43 @@
-"""Transfer: adversarial examples of a surrogate, shown to the model once."""
+"""Transfer attacks: adversarial examples for a surrogate, tried once on the model."""
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
-from datacurate.attacks.apgd import apgd, cross_entropies, random_start
+from datacurate.attacks.apgd import apgd
+from datacurate.attacks.arguments import AttackArguments, random_start
 from datacurate.attacks.attack_batch import AttackBatch
-from datacurate.attacks.attacked_model import AttackedModel
-from datacurate.attacks.pgd_attack import signed_steps
-from datacurate.fingerprints import U64
+from datacurate.attacks.losses import cross_entropy_loss
+from datacurate.attacks.pgd_attack import signed_gradient_ascent
+from datacurate.errors import UsageError
 
 
-def transfer(
-    batch: AttackBatch, surrogate: AttackedModel, kind: str, keys: U64, chance: int, *, steps: int
-) -> None:
-    """Attack a surrogate with all steps, then ask the model about each result.
+def transfer_pgd(batch: AttackBatch, arguments: AttackArguments) -> None:
+    """Try the last iterates of PGD on the surrogate, which starts from the images."""
+    surrogate_batch = _surrogate_batch(batch, arguments)
+    adversarial = signed_gradient_ascent(surrogate_batch, steps=arguments.steps)
+    _try_once(batch, surrogate_batch, adversarial)
 
-    The model gives no gradients and answers once for each example.
 
-    Parameters
-    ----------
-    batch : AttackBatch
-        On the model.
-    surrogate : AttackedModel
-        What the examples are made for.
-    kind : str
-        ``"transfer-pgd"``, from the image; or ``"transfer-apgd"``, on the cross-entropy from a
-        random start.
-    keys : ndarray of uint64, shape (N,)
-    chance : int
-    steps : int
-    """
-    elsewhere = AttackBatch(surrogate, batch.x, batch.y, batch.radius, ignore_success=True)
-    if kind == "transfer-pgd":
-        adversarial = signed_steps(elsewhere, steps=steps)
-    else:
-        start = random_start(elsewhere, keys, chance)
-        adversarial = apgd(elsewhere, cross_entropies, start, batch.y, steps=steps)
-    batch.steps += elsewhere.steps
+def transfer_apgd(batch: AttackBatch, arguments: AttackArguments) -> None:
+    """Try the best points of APGD on the surrogate's cross-entropy, from a random start."""
+    surrogate_batch = _surrogate_batch(batch, arguments)
+    start = random_start(surrogate_batch, arguments)
+    adversarial = apgd(surrogate_batch, cross_entropy_loss, start, batch.y, steps=arguments.steps)
+    _try_once(batch, surrogate_batch, adversarial)
+
+
+def _surrogate_batch(batch: AttackBatch, arguments: AttackArguments) -> AttackBatch:
+    """Return a batch of the same examples under attack on the surrogate, with every step."""
+    if arguments.surrogate is None:
+        raise UsageError("a transfer attack needs a surrogate", expected="a surrogate", got="none")
+    return AttackBatch(arguments.surrogate, batch.x, batch.y, batch.radius, ignore_success=True)
+
+
+def _try_once(batch: AttackBatch, surrogate_batch: AttackBatch, adversarial: Tensor) -> None:
+    """Ask the model once about each example; it gives no gradients."""
+    batch.steps += surrogate_batch.steps
     rows = batch.all_rows()
     batch.count_work(rows, forwards=1)
     batch.confirm(rows, adversarial, torch.ones_like(batch.broken))
