@@ -1,10 +1,14 @@
-"""Linear models, whose worst case within a ball is known exactly."""
+"""Models for the tests of attacks; the worst case of a linear model within a ball is known."""
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+
+from datacurate.attacks.attack_batch import AttackBatch
+from datacurate.attacks.attacked_model import AttackedModel
 
 
 class Linear(nn.Module):
@@ -18,21 +22,32 @@ class Linear(nn.Module):
             self.layer.bias.copy_(bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x.flatten(1))
+        logits: Tensor = self.layer(x.flatten(1))
+        return logits
 
 
 def linear(classes: int, pixels: int, seed: int = 0) -> Linear:
+    """Return a random linear model with about equally frequent classes."""
     generator = torch.Generator().manual_seed(seed)
-    # Small, for far from a boundary float32 softmax is exactly 0 or 1 and its gradient nothing.
+    # Small weights: far from a boundary, the float32 softmax is exactly 0 or 1, and its gradient 0.
     weight = 0.1 * torch.randn(classes, pixels, generator=generator)
-    # Centred, so that a grey image is on every boundary and the classes are about even.
+    # A grey image lies on every boundary, so that the classes are about equally frequent.
     return Linear(weight, -weight.sum(dim=1) / 2)
 
 
-def worst_margins(model: Linear, x: Tensor, y: Tensor, radius: float) -> np.ndarray:
+def coarse_linear(classes: int, pixels: int) -> Linear:
+    """Return a linear model with weights of few bits, whose sums are exact in any order."""
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randint(-8, 9, (classes, pixels), generator=generator) / 8
+    model = Linear(weight, -weight.sum(dim=1) / 2)
+    model.requires_grad_(False)
+    return model
+
+
+def worst_margins(model: Linear, x: Tensor, y: Tensor, radius: float) -> npt.NDArray[np.float64]:
     """Return the smallest margin over the other classes within ball and pixel range, (N,).
 
-    The margin against one class is linear, so each pixel goes to whichever end of its own interval
+    The margin against one class is linear, so each pixel goes to the end of its own interval that
     lowers it.
     """
     weight = model.layer.weight.detach().double().numpy()
@@ -41,8 +56,8 @@ def worst_margins(model: Linear, x: Tensor, y: Tensor, radius: float) -> np.ndar
     low, high = np.maximum(flat - radius, 0), np.minimum(flat + radius, 1)
     margins = np.full(len(flat), np.inf)
     for other in range(len(weight)):
-        against = weight[y.numpy()] - weight[other]
-        reached = np.where(against > 0, against * low, against * high).sum(axis=1)
+        difference = weight[y.numpy()] - weight[other]
+        reached = np.where(difference > 0, difference * low, difference * high).sum(axis=1)
         margin = reached + bias[y.numpy()] - bias[other]
         margins = np.where(y.numpy() == other, margins, np.minimum(margins, margin))
     return margins
@@ -59,7 +74,20 @@ class Normed(nn.Module):
         self.head = nn.Linear(4 * 36, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.body(x))
+        logits: Tensor = self.head(self.body(x))
+        return logits
+
+
+class Quantised(nn.Module):
+    """A linear model of quantised pixels: its gradients are zero almost everywhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = linear(4, 64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.inner(torch.round(x * 16) / 16)
+        return logits
 
 
 def clear_images(
@@ -69,3 +97,15 @@ def clear_images(
     x = torch.rand(count, channels, size, size, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
         return x, model.eval()(x).argmax(dim=1)
+
+
+def plain(model: nn.Module) -> AttackedModel:
+    """Return a model under attack without any acceleration."""
+    return AttackedModel(model, model, model)
+
+
+def batch_of(model: nn.Module, count: int, radius: float) -> AttackBatch:
+    """Return a batch of random images that a model classifies correctly."""
+    model.requires_grad_(False)
+    x, y = clear_images(model, count)
+    return AttackBatch(plain(model), x, y, radius)
