@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from datacurate.attacks import searches, suites
 from datacurate.attacks.acceleration.batchnorm_folding import fused
 from datacurate.attacks.acceleration.incremental_forward import windowed
+from datacurate.attacks.arguments import AttackArguments
 from datacurate.attacks.attack_batch import AttackBatch
 from datacurate.attacks.attacked_model import AttackedModel
-from datacurate.attacks.autoattack import autoattack
-from datacurate.attacks.square import WholeTrials, square
+from datacurate.attacks.autoattack import AutoAttack, autoattack
+from datacurate.attacks.settings import AttackSettings
+from datacurate.attacks.square import square
+from datacurate.attacks.table import ATTACKS
+from datacurate.attacks.window_forward import FullForward
 from datacurate.nets import build
 from datacurate.recipes import Model
 from tests.attacks.models import linear
@@ -59,18 +64,18 @@ def check_against_whole_passes(copied: fx.GraphModule, size: int, channels: int 
     images = torch.rand(6, channels, size, size, generator=generator)
     trials = windowed(copied, images)
     assert trials is not None
-    whole = WholeTrials(copied)
+    whole = FullForward(copied)
     assert torch.equal(trials.start(images), whole.start(images))
     windows = corners_and_others(size, generator)
     changed = False
     for number, side in enumerate(sorted({side for side, _, _ in windows}) * 3):
-        count = len(whole._images)
+        count = len(whole.images)
         places = torch.tensor([place[1:] for place in windows if place[0] == side])
         # Every place in one attempt, images several times and in any order.
         rows = torch.randint(count, (len(places),), generator=generator)
         window = torch.rand(len(rows), side, side, channels, generator=generator)
         got = trials.attempt(rows, *places.T, window)
-        before = copied(whole._images[rows].permute(0, 3, 1, 2))
+        before = copied(whole.images[rows].permute(0, 3, 1, 2))
         expected = whole.attempt(rows, *places.T, window)
         assert same(got, expected), side
         changed |= not same(got, before)
@@ -81,7 +86,7 @@ def check_against_whole_passes(copied: fx.GraphModule, size: int, channels: int 
             kept = torch.arange(count) != number % count
             trials.keep(kept.nonzero()[:, 0])
             whole.keep(kept.nonzero()[:, 0])
-    assert len(whole._images) < 6
+    assert len(whole.images) < 6
     assert changed, "the windows must matter"
 
 
@@ -149,8 +154,12 @@ def test_square_decides_as_with_whole_passes():
         trials = windowed(copied, x)
         assert trials is not None
         # Leads that are equal to rounding could be ordered otherwise; with these seeds none is.
-        for batch, way in zip(batches, (trials, WholeTrials(copied)), strict=True):
-            square(batch, way, np.arange(16, dtype=np.uint64), 3, queries=150)
+        for batch, way in zip(batches, (trials, FullForward(copied)), strict=True):
+            square(
+                batch,
+                AttackArguments(steps=150, keys=np.arange(16, dtype=np.uint64), seeds=(3,)),
+                way,
+            )
     windows, whole = batches
     assert 2 <= whole.broken.sum() <= 14
     assert torch.equal(windows.broken, whole.broken)
@@ -159,16 +168,24 @@ def test_square_decides_as_with_whole_passes():
     assert np.array_equal(windows.forwards, whole.forwards)
 
 
-def test_the_suite_decides_as_with_whole_passes(monkeypatch):
-    monkeypatch.setattr(suites, "_QUERIES", 60)
+def test_the_suite_decides_as_with_whole_passes() -> None:
     net, x, y = right_everywhere(16)
-    settings = {"radius": 0.02, "suite": "square", "seed": 0, "batch_size": 7}
-    by_windows = autoattack(net, x, y, **settings)
-    made = []
-    monkeypatch.setattr(searches, "windowed", lambda *arguments: made.append(windowed(*arguments)))
-    whole = autoattack(net, x, y, **settings)
-    assert len(made) == 3
-    assert None not in made
+    settings = AttackSettings(
+        radius_255=5.1, suite="square", batch_size=7, dtype="float32", steps={"square": 60}
+    )
+    by_windows = autoattack(net, x, y, settings)
+    calls: list[int] = []
+
+    def with_whole_passes(batch: AttackBatch, arguments: AttackArguments) -> None:
+        assert windowed(batch.model.folded, batch.x) is not None
+        calls.append(len(batch.x))
+        square(batch, arguments, FullForward(batch.model.float32_logits))
+
+    attacks = ATTACKS | {"square": replace(ATTACKS["square"], run=with_whole_passes)}
+    whole = AutoAttack(net, x, y, settings, attacks=attacks).run()
+    assert len(calls) == 3
     assert 1 <= whole.robust.sum() <= 15
     assert np.array_equal(by_windows.broken_by, whole.broken_by)
+    assert by_windows.spent is not None
+    assert whole.spent is not None
     assert np.array_equal(by_windows.spent, whole.spent)

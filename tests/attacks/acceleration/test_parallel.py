@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,12 +13,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from datacurate.attacks import autoattack as harness
-from datacurate.attacks import suites
 from datacurate.attacks.acceleration.parallel import at_once, parts
+from datacurate.attacks.arguments import AttackArguments
 from datacurate.attacks.attack_batch import AttackBatch
 from datacurate.attacks.attacked_model import AttackedModel
-from datacurate.attacks.autoattack import autoattack
+from datacurate.attacks.autoattack import AutoAttack, autoattack
+from datacurate.attacks.settings import AttackSettings
+from datacurate.attacks.table import ATTACKS, AttackSpec
 from datacurate.errors import DatacurateError, UsageError
 from tests.attacks.models import clear_images, linear
 from tests.attacks.networks import right_everywhere
@@ -41,27 +43,38 @@ def test_parts_are_of_all_rows_and_not_too_small():
     assert len(parts(np.arange(100))) == 1
 
 
+def recording(spec: AttackSpec, sizes: list[int]) -> AttackSpec:
+    """Return an attack that notes the sizes of the batches that this process attacks."""
+
+    def run(batch: AttackBatch, arguments: AttackArguments) -> None:
+        sizes.append(len(batch.x))
+        spec.run(batch, arguments)
+
+    return replace(spec, run=run)
+
+
 @pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("suite", ["standard", "rays"])
-def test_verdicts_and_budgets_are_those_of_one_part(suite, monkeypatch):
-    monkeypatch.setattr(suites, "_QUERIES", 60)
-    monkeypatch.setattr(suites, "_LABEL_QUERIES", 200)
-    monkeypatch.setattr(suites, "_ITERATIONS", 10)
+def test_verdicts_and_budgets_are_those_of_one_part(suite: str) -> None:
+    steps = {"square": 60, "rays": 200, "apgd-ce": 10, "apgd-t": 10, "fab-t": 10}
     net, x, y = right_everywhere(24)
-    settings = {"radius": 0.004, "suite": suite, "seed": 0}
+    settings = AttackSettings(radius_255=1.02, suite=suite, steps=steps)
     torch.set_num_threads(1)
-    many = autoattack(net, x, y, **settings)
+    many = autoattack(net, x, y, settings)
     torch.set_num_threads(2)
-    # How many targets go on at a time changes what is spent on examples that one of them breaks.
-    monkeypatch.setattr(harness, "_ROWS", 1)
-    cut = []
-    monkeypatch.setattr(harness, "parts", lambda rows: cut.append(parts(rows)) or cut[-1])
-    together = autoattack(net, x, y, **settings)
-    assert max(map(len, cut)) == 2
+    # How many targets share a batch changes what is spent on examples that one of them breaks.
+    settings = replace(settings, rows_per_thread=1)
+    sizes: list[int] = []
+    attacks = {name: recording(spec, sizes) for name, spec in ATTACKS.items()}
+    together = AutoAttack(net, x, y, settings, attacks=attacks).run()
+    assert sizes[0] == 12, "the 24 images are attacked in two parts"
     assert torch.get_num_threads() == 2
     torch.set_num_threads(1)
-    alone = autoattack(net, x, y, **settings)
+    alone = autoattack(net, x, y, settings)
     assert 3 <= alone.robust.sum() <= 21
+    assert together.spent is not None
+    assert alone.spent is not None
+    assert many.spent is not None
     assert np.array_equal(together.broken_by, alone.broken_by)
     assert np.array_equal(together.spent, alone.spent)
     assert np.array_equal(many.broken_by, alone.broken_by)
