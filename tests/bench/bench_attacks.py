@@ -19,6 +19,7 @@ import torch
 from pyautoattack import AutoAttack
 from torch import Tensor, nn
 
+from datacurate.attacks.settings import AttackSettings
 from datacurate.data import load
 from datacurate.evaluation import choose_examples, evaluate
 from datacurate.training.checkpoints import load_network
@@ -74,7 +75,7 @@ def package(
 def ours(net: nn.Module, images: np.ndarray, labels: np.ndarray, radius: float, suite: str):
     """Return seconds and the evaluation."""
     began = time.perf_counter()
-    found = evaluate(net, images, labels, radius_255=radius, suite=suite)
+    found = evaluate(net, images, labels, AttackSettings(radius_255=radius, suite=suite))
     return time.perf_counter() - began, found
 
 

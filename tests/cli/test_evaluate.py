@@ -1,4 +1,4 @@
-"""The options of `evaluate`: each reaches the attacks, and what does not fit is refused."""
+"""Every option of `evaluate` reaches the attacks, and wrong options are refused."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ import pytest
 from torch import nn
 
 from datacurate import profiling
-from datacurate.attacks import suites
+from datacurate.attacks.settings import AttackSettings
 from datacurate.data import load
-from datacurate.evaluation import choose_examples
-from datacurate.evaluation import evaluate as attacked
+from datacurate.evaluation import choose_examples, evaluate
 from datacurate.recipes import PROFILE_RECIPES, with_settings
 from datacurate.training.checkpoints import load_network
 from tests.cli.conftest import Run
@@ -26,7 +25,7 @@ SETTINGS = ["training.model.name=cnn-small", "width=4", "runs=2", "epochs=3"]
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the networks of two short runs on the digits."""
+    """Return a directory with the networks of two short runs on the digits."""
     directory = tmp_path_factory.mktemp("nets")
     recipe = with_settings(PROFILE_RECIPES["smoke"], SETTINGS)
     profiling.profile(recipe, load("digits"), directory / "d.ranks.h5", checkpoints=directory)
@@ -35,16 +34,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def nets(trained: Path, here: Path) -> tuple[str, str]:
-    """The two networks, seen from an empty current directory."""
+    """Return the paths of the two networks from an empty current directory."""
     first, second = (os.path.relpath(trained / f"d.run{run}.pt") for run in (0, 1))
     return first, second
-
-
-@pytest.fixture(autouse=True)
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attacks with few steps and queries."""
-    for name in ("_ITERATIONS", "_QUERIES", "_LABEL_QUERIES", "_TRANSFERRED_STEPS"):
-        monkeypatch.setattr(suites, name, 20)
 
 
 def net(path: str) -> nn.Module:
@@ -52,12 +44,13 @@ def net(path: str) -> nn.Module:
 
 
 def expected(path: str, examples: int, **settings: Any) -> dict[str, Any]:
-    """What the library finds on the test examples that the command is to choose."""
+    """Return the library's result on the test examples that the command should choose."""
     test = load("digits").test
     content = test.identity.content_hash
     assert content is not None
     rows = choose_examples(content, examples)
-    return attacked(net(path), test.images[rows], test.labels[rows], **settings).as_dict()
+    result = evaluate(net(path), test.images[rows], test.labels[rows], AttackSettings(**settings))
+    return result.as_dict()
 
 
 def without_times(found: dict[str, Any]) -> dict[str, Any]:
@@ -65,7 +58,7 @@ def without_times(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def without_files(found: dict[str, Any], checkpoint: str, surrogate: str | None) -> dict[str, Any]:
-    """Return what is printed without the files that it names, which must be these."""
+    """Return the printed result without its files, which must be the given ones."""
     for name, path in (("checkpoint", checkpoint), ("surrogate", surrogate)):
         digest = path and hashlib.sha256(Path(path).read_bytes()).hexdigest()
         assert found.pop(name) == (path and {"file": Path(path).name, "sha256": digest})
@@ -73,7 +66,9 @@ def without_files(found: dict[str, Any], checkpoint: str, surrogate: str | None)
 
 
 @pytest.mark.parametrize("suite", ["standard", "custom", "fast", "pgd-10", "pgd-20", "pgd-1000"])
-def test_every_suite_is_the_library_s(nets: tuple[str, str], run: Run, suite: str) -> None:
+def test_every_suite_gives_the_result_of_the_library(
+    nets: tuple[str, str], run: Run, suite: str
+) -> None:
     options = ("--suite", suite, "--examples", "8", "--radius", "24", "--seed", "5", "--json")
     code, out, err = run("evaluate", nets[0], "digits", *options)
     assert code == 0, err
@@ -95,6 +90,16 @@ def test_suites_without_gradients(nets: tuple[str, str], run: Run, suite: str) -
     assert json.loads(out)["attacks"][0]["name"] == suite
 
 
+def test_the_package_attacks_instead_of_ours(nets: tuple[str, str], run: Run) -> None:
+    options = ("--suite", "custom", "--examples", "8", "--radius", "24", "--json")
+    code, out, err = run("evaluate", nets[0], "digits", *options, "--implementation", "package")
+    assert code == 0, err
+    found = json.loads(out)
+    library = expected(nets[0], 8, suite="custom", radius_255=24, implementation="package")
+    assert without_files(found, nets[0], None) == without_times(library)
+    assert found["implementation"].startswith("pyautoattack ")
+
+
 def test_transfer_is_from_the_surrogate(nets: tuple[str, str], run: Run) -> None:
     left = {}
     for surrogate in nets:
@@ -104,7 +109,7 @@ def test_transfer_is_from_the_surrogate(nets: tuple[str, str], run: Run) -> None
         library = expected(nets[0], 60, suite="transfer", radius_255=24, surrogate=net(surrogate))
         assert without_files(json.loads(out), nets[0], surrogate) == without_times(library)
         left[surrogate] = json.loads(out)["robust"]["correct"]
-    # Its own examples are made for it.
+    # The network is attacked best with its own gradients.
     assert left[nets[0]] < left[nets[1]]
 
 
@@ -147,8 +152,8 @@ def test_an_upper_bound_says_so(nets: tuple[str, str], run: Run) -> None:
     library = expected(nets[0], 20, suite="fast", radius_255=2)
     low, high = library["robust"]["interval95"]
     assert f"{library['robust']['percent']:6.2f} %  [{low:.2f}, {high:.2f}]" in out
-    assert "an upper bound: AutoAttack standard may leave less" in out
-    assert f"after nearest      {library['attacks'][-1]['correct_after']:,} right" in out
+    assert "an upper bound: the robust accuracy under AutoAttack may be lower" in out
+    assert f"after nearest      {library['attacks'][-1]['correct_after']:,} correct" in out
 
 
 @pytest.mark.parametrize(
@@ -162,9 +167,11 @@ def test_an_upper_bound_says_so(nets: tuple[str, str], run: Run) -> None:
         (("--surrogate", "none.pt"), 2, "only the suite transfer has a surrogate"),
         (("--suite", "transfer", "--surrogate", "none.pt"), 1, "there is no checkpoint none.pt"),
         (("--data", "nowhere"), 1, "nowhere"),
+        (("--implementation", "theirs"), 2, "theirs"),
+        (("--suite", "rays", "--implementation", "package"), 2, "does not have"),
     ],
 )
-def test_what_does_not_fit_is_refused(
+def test_wrong_options_are_refused(
     nets: tuple[str, str], run: Run, options: tuple[str, ...], code: int, said: str
 ) -> None:
     got, out, err = run("evaluate", nets[0], "digits", *options)
@@ -174,8 +181,8 @@ def test_what_does_not_fit_is_refused(
 
 
 def test_a_surrogate_for_other_images_is_refused(nets: tuple[str, str], run: Run) -> None:
-    chance = np.random.default_rng(0)
-    pictures = chance.integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
+    generator = np.random.default_rng(0)
+    pictures = generator.integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
     np.savez("mine.npz", images=pictures, labels=np.arange(40) % 4)
     recipe = with_settings(PROFILE_RECIPES["smoke"], [*SETTINGS, "runs=1", "epochs=1"])
     profiling.profile(recipe, load("mine.npz"), Path("m.ranks.h5"), checkpoints=Path("."))
