@@ -17,6 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from datacurate.attacks.settings import AttackSettings
     from datacurate.data import DataSet, ImageData, load, load_train
     from datacurate.errors import DatacurateError
     from datacurate.evaluation import evaluate
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AttackSettings": "attacks.settings",
     "DataSet": "data",
     "ImageData": "data",
     "load": "data",
@@ -65,6 +67,7 @@ _HOMES = {
 __all__ = [
     "PROFILE_RECIPES",
     "VERIFY_RECIPES",
+    "AttackSettings",
     "DataSet",
     "DatacurateError",
     "ImageData",

@@ -1,17 +1,20 @@
-"""What only a GPU can show of the attacks."""
+"""Tests of the attacks that need a GPU."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from datacurate.attacks import suites
 from datacurate.attacks.acceleration.cuda_graphs import Replayed
 from datacurate.attacks.autoattack import autoattack
+from datacurate.attacks.settings import AttackSettings
 from datacurate.evaluation import evaluate
 from datacurate.nets import build
 from datacurate.recipes import Execution, Model
+from datacurate.recipes.fields import DType
 from datacurate.training import devices
 from tests.attacks.networks import right_everywhere
 
@@ -21,15 +24,17 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_verdicts_and_budgets_are_those_of_the_cpu(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_verdicts_and_work_are_those_of_the_cpu(dtype: DType) -> None:
     net, x, y = right_everywhere(60)
-    settings = {"radius": 0.004, "suite": "standard", "seed": 0, "dtype": dtype}
-    on_cpu = autoattack(net, x, y, **settings)
+    settings = AttackSettings(radius_255=1.02, dtype=dtype)
+    on_cpu = autoattack(net, x, y, settings)
     net.cuda()
-    first, again = autoattack(net, x, y, **settings), autoattack(net, x, y, **settings)
+    first, again = (autoattack(net, x, y, settings) for _ in range(2))
+    assert first.spent is not None
+    assert again.spent is not None
     assert np.array_equal(first.clean_correct, on_cpu.clean_correct)
-    # Sums in another order turn a close decision, and no more.
+    # Another order of summation changes only close decisions.
     assert np.count_nonzero(first.robust != on_cpu.robust) <= 2
     assert 6 <= first.robust.sum() <= 54
     survivors = first.robust
@@ -45,43 +50,37 @@ def test_verdicts_and_budgets_are_those_of_the_cpu(dtype: torch.dtype) -> None:
     "suite", ["custom", "fast", "pgd-20", "square", "rays", "transfer", "package"]
 )
 def test_every_suite_runs_where_only_deterministic_kernels_may(
-    suite: str, monkeypatch: pytest.MonkeyPatch
+    suite: str,
 ) -> None:
-    monkeypatch.setattr(suites, "_QUERIES", 100)
-    monkeypatch.setattr(suites, "_LABEL_QUERIES", 100)
     net, x, y = right_everywhere(40)
     images = (x * 255).round().byte().permute(0, 2, 3, 1).numpy()
-    found = []
+    settings = AttackSettings(
+        radius_255=1.0,
+        suite="standard" if suite == "package" else suite,
+        implementation="package" if suite == "package" else "own",
+        steps={"square": 100, "rays": 100},
+    )
     with devices.deterministic(devices.resolve(Execution(device="cuda"))) as device:
-        for _ in range(2):
-            found.append(
-                evaluate(
-                    net.to(device),
-                    images,
-                    y.numpy(),
-                    radius_255=1.0,
-                    suite="standard" if suite == "package" else suite,
-                    implementation="package" if suite == "package" else "own",
-                    surrogate=net if suite == "transfer" else None,
-                )
-            )
-    first, again = found
+        net.to(device)
+        if suite == "transfer":
+            settings = replace(settings, surrogate=net)
+        first, again = (evaluate(net, images, y.numpy(), settings) for _ in range(2))
     assert first.device.startswith("cuda")
     assert np.array_equal(first.outcome.broken_by, again.outcome.broken_by)
     assert np.array_equal(first.pgd10, again.pgd10)
     assert first.outcome.robust.sum() < first.outcome.clean_correct.sum()
 
 
-def test_residual_networks_fall_in_bfloat16_as_in_float32() -> None:
+def test_residual_networks_break_in_bfloat16_as_in_float32() -> None:
     net = build(Model("preact-small", 8), 10, 3, (0.5,) * 3, (0.2,) * 3, seed=0).eval().cuda()
     x = torch.rand(300, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         y = net(x.cuda()).argmax(dim=1).cpu()
-    settings = {"radius": 0.002, "suite": "custom", "seed": 0}
-    exact = autoattack(net, x, y, **settings)
-    quick = autoattack(net, x, y, dtype=torch.bfloat16, **settings)
+    settings = AttackSettings(radius_255=0.51, suite="custom")
+    exact = autoattack(net, x, y, settings)
+    in_bfloat16 = autoattack(net, x, y, replace(settings, dtype="bfloat16"))
     assert 15 <= exact.robust.sum() <= 285
-    assert np.count_nonzero(exact.robust != quick.robust) <= 6
+    assert np.count_nonzero(exact.robust != in_bfloat16.robust) <= 6
 
 
 def test_recorded_functions_give_what_they_did_whatever_the_batch() -> None:
@@ -91,7 +90,8 @@ def test_recorded_functions_give_what_they_did_whatever_the_batch() -> None:
 
     def counted(x: torch.Tensor) -> torch.Tensor:
         asked.append(len(x))
-        return net(x)
+        logits: torch.Tensor = net(x)
+        return logits
 
     recorded = Replayed(counted)
     pixels = torch.rand(300, 3, 32, 32, generator=torch.Generator().manual_seed(0)).cuda()
@@ -113,9 +113,11 @@ def test_recorded_functions_give_what_they_did_whatever_the_batch() -> None:
         assert torch.equal(gradient, before)
     calls = len(asked)
     assert set(asked) == {16, 256, 384}
+    head = net.get_submodule("head")
+    assert isinstance(head, torch.nn.Linear)
     with torch.no_grad():
         for bias in (0.0, 1.0):
-            net.head.bias.fill_(bias)
+            head.bias.fill_(bias)
             torch.testing.assert_close(recorded(pixels[:9]), net(pixels[:9]), rtol=0.01, atol=0.01)
     assert len(asked) == calls
     recorded(pixels[:200].requires_grad_())
@@ -166,15 +168,15 @@ def test_a_recording_that_does_not_repeat_is_not_used() -> None:
     assert torch.equal(second, first + 1)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("suite", ["pgd-20", "custom", "fast"])
-def test_no_attack_is_weaker_than_on_the_cpu(suite: str, dtype: torch.dtype) -> None:
+def test_no_attack_is_weaker_than_on_the_cpu(suite: str, dtype: DType) -> None:
     net = build(Model("preact-small", 8), 10, 3, (0.5,) * 3, (0.2,) * 3, seed=0).eval()
     x = torch.rand(120, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         y = net(x).argmax(dim=1)
-    settings = {"radius": 0.002, "suite": suite, "seed": 0}
-    on_cpu = autoattack(net, x, y, **settings)
-    on_gpu = autoattack(net.cuda(), x, y, dtype=dtype, **settings)
+    settings = AttackSettings(radius_255=0.51, suite=suite)
+    on_cpu = autoattack(net, x, y, settings)
+    on_gpu = autoattack(net.cuda(), x, y, replace(settings, dtype=dtype))
     assert 12 <= on_cpu.robust.sum() <= 108
     assert np.count_nonzero(on_cpu.robust != on_gpu.robust) <= 3

@@ -6,7 +6,7 @@ import torch
 from datacurate.attacks.noise import keyed_uniform
 
 
-def test_belongs_to_seed_and_key_alone():
+def test_depends_on_seed_and_key_alone() -> None:
     keys = np.array([5, 17, 2**63], dtype=np.uint64)
     noise = keyed_uniform(3, keys, 100)
     assert torch.equal(noise[1:2], keyed_uniform(3, keys[1:2], 100))
@@ -15,7 +15,7 @@ def test_belongs_to_seed_and_key_alone():
     assert not torch.equal(noise[0], noise[1])
 
 
-def test_is_uniform_and_uncorrelated():
+def test_is_uniform_and_uncorrelated() -> None:
     noise = keyed_uniform(0, np.arange(200, dtype=np.uint64), 500).double()
     assert noise.min() >= 0
     assert noise.max() < 1

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from torch import nn
 from datacurate.attacks.frozen import frozen
 from datacurate.attacks.pgd import pgd
 from datacurate.errors import UsageError
+from datacurate.recipes.fields import Start
 from tests.attacks.models import Linear, Normed, linear, worst_margins
 
 RADIUS, STEP = 8 / 255, 2 / 255
@@ -21,7 +23,8 @@ def pixels(n: int = 16, channels: int = 3, size: int = 8, seed: int = 1) -> torc
 
 def labels(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
-        return model(x).argmax(dim=1)
+        predicted: torch.Tensor = model(x).argmax(dim=1)
+    return predicted
 
 
 def noise(seed: int = 0) -> torch.Generator:
@@ -29,9 +32,9 @@ def noise(seed: int = 0) -> torch.Generator:
 
 
 @pytest.mark.parametrize("start", ["uniform", "zero"])
-def test_reaches_the_optimum_of_a_linear_model(start):
+def test_reaches_the_optimum_of_a_linear_model(start: Start) -> None:
     model = linear(2, 3 * 64)
-    x = (pixels() * 3 - 1).clamp(0, 1)  # a third of the pixels at either end: the clamp matters
+    x = (pixels() * 3 - 1).clamp(0, 1)  # a third of the pixels at each end, so clipping matters
     y = labels(model, x)
     adversarial = pgd(
         model, x, y, radius=RADIUS, step=STEP, steps=10, start=start, generator=noise()
@@ -43,7 +46,7 @@ def test_reaches_the_optimum_of_a_linear_model(start):
 
 @pytest.mark.parametrize("start", ["uniform", "zero"])
 @pytest.mark.parametrize("steps", [0, 1, 10])
-def test_stays_in_the_ball_and_among_the_pixels(start, steps):
+def test_stays_in_the_ball_and_the_pixel_range(start: Start, steps: int) -> None:
     x = (pixels() * 3 - 1).clamp(0, 1)
     adversarial = pgd(
         Normed(),
@@ -61,21 +64,21 @@ def test_stays_in_the_ball_and_among_the_pixels(start, steps):
     assert 0 <= adversarial.min() <= adversarial.max() <= 1
 
 
-def test_zero_start_takes_no_chance_and_uniform_start_only_its_generator():
+def test_a_zero_start_is_not_random_and_a_uniform_start_uses_its_generator() -> None:
     model, x, y = Normed(), pixels(), torch.zeros(16, dtype=torch.int64)
-    settings = {"radius": RADIUS, "step": STEP, "steps": 3}
+    settings: dict[str, Any] = {"radius": RADIUS, "step": STEP, "steps": 3}
     zero = [pgd(model, x, y, start="zero", **settings) for _ in range(2)]
-    assert torch.equal(*zero)
+    assert torch.equal(zero[0], zero[1])
     assert torch.equal(pgd(model, x, y, start="zero", radius=RADIUS, step=STEP, steps=0), x)
     same = [pgd(model, x, y, start="uniform", generator=noise(3), **settings) for _ in range(2)]
-    assert torch.equal(*same)
+    assert torch.equal(same[0], same[1])
     other = pgd(model, x, y, start="uniform", generator=noise(4), **settings)
     assert not torch.equal(same[0], other)
     with pytest.raises(UsageError, match="generator"):
         pgd(model, x, y, start="uniform", **settings)
 
 
-def test_uniform_start_fills_the_ball():
+def test_uniform_start_fills_the_ball() -> None:
     x = torch.full((64, 3, 8, 8), 0.5)
     start = pgd(
         Normed(), x, x, radius=RADIUS, step=STEP, steps=0, start="uniform", generator=noise()
@@ -86,7 +89,7 @@ def test_uniform_start_fills_the_ball():
     assert abs(delta.square().mean() - 1 / 3) < 5 * (4 / 45 / len(delta)) ** 0.5
 
 
-def test_leaves_model_and_generators_as_they_were():
+def test_leaves_model_and_generators_as_they_were() -> None:
     model, x, y = Normed(), pixels(), torch.zeros(16, dtype=torch.int64)
     model.body[1].eval()  # a part frozen by its owner
     model.head.bias.requires_grad_(False)
@@ -95,7 +98,7 @@ def test_leaves_model_and_generators_as_they_were():
     modes = [module.training for module in model.modules()]
     torch_state, numpy_state, python_state = (
         torch.get_rng_state(),
-        np.random.get_state()[1].copy(),  # noqa: NPY002
+        np.random.get_state()[1].copy(),  # type: ignore[index]  # noqa: NPY002
         random.getstate(),
     )
     pgd(model, x, y, radius=RADIUS, step=STEP, steps=3, start="uniform", generator=noise())
@@ -105,14 +108,15 @@ def test_leaves_model_and_generators_as_they_were():
     assert all(p.grad is None for p in model.body.parameters())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), torch_state)
-    assert np.array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
+    numpy_after = np.random.get_state()[1]  # type: ignore[index]  # noqa: NPY002
+    assert np.array_equal(numpy_after, numpy_state)
     assert random.getstate() == python_state
 
 
-def test_frozen_restores_after_an_error():
+def test_frozen_restores_after_an_error() -> None:
     model = Normed()
 
-    def fail():
+    def fail() -> None:
         with frozen(model):
             assert not model.body.training
             assert not any(p.requires_grad for p in model.parameters())
@@ -124,7 +128,7 @@ def test_frozen_restores_after_an_error():
     assert all(p.requires_grad for p in model.parameters())
 
 
-def test_ascends_any_loss():
+def test_ascends_any_loss() -> None:
     weight = torch.eye(4)[:, :, None].expand(4, 4, 48).reshape(4, 192) / 48
     model = Linear(weight, torch.zeros(4))
     x = torch.full((2, 3, 8, 8), 0.5)
@@ -143,10 +147,10 @@ def test_ascends_any_loss():
     torch.testing.assert_close(raised.flatten(1), expected)
 
 
-def test_iterates_stay_float32_under_autocast():
-    model, x = Normed(), pixels() / 2 + 0.25  # no pixel meets its end
+def test_iterates_stay_float32_under_autocast() -> None:
+    model, x = Normed(), pixels() / 2 + 0.25  # no pixel reaches the end of its range
     y = torch.zeros(16, dtype=torch.int64)
-    settings = {"radius": RADIUS, "step": STEP, "steps": 3, "start": "zero"}
+    settings: dict[str, Any] = {"radius": RADIUS, "step": STEP, "steps": 3, "start": "zero"}
     exact = pgd(model, x, y, **settings)
     with torch.autocast("cpu", torch.bfloat16):
         lower = pgd(model, x, y, **settings)
@@ -157,7 +161,7 @@ def test_iterates_stay_float32_under_autocast():
     assert (torch.sign(exact - x) == torch.sign(lower - x)).float().mean() > 0.9
 
 
-def test_keeps_the_memory_layout():
+def test_keeps_the_memory_layout() -> None:
     x = pixels().to(memory_format=torch.channels_last)
     y = torch.zeros(16, dtype=torch.int64)
     adversarial = pgd(

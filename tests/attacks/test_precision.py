@@ -7,11 +7,11 @@ from datacurate.attacks.precision import full_float32
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_holds_and_restores(device):
-    def settings():
+def test_holds_and_restores(device: str) -> None:
+    def settings() -> tuple[bool, bool]:
         return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
 
-    def fail():
+    def fail() -> None:
         with torch.autocast("cpu", torch.bfloat16), full_float32(torch.device(device)):
             if device == "cuda":
                 assert settings() == (False, False)
