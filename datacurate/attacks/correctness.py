@@ -1,4 +1,4 @@
-"""Which examples a model classifies correctly under attack."""
+"""Find the examples that a model classifies correctly under PGD."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def correct_under_pgd(
     batch_size: int = 250,
     progress: AttackProgress | None = None,
 ) -> npt.NDArray[np.bool_]:
-    """Return whether each example is classified correctly after projected gradient ascent.
+    """Return whether each example is classified correctly under PGD.
 
     Parameters
     ----------
@@ -37,11 +37,12 @@ def correct_under_pgd(
         Moved to the model's device batch by batch.
     y : Tensor of int64, shape (N,)
     attack : Attack
-        Radius and step in 1/255.
+        Radius and step are in 1/255.
     generator : Generator, optional
-        For a uniform start; see `datacurate.attacks.pgd.pgd`.
+        For a random start; see `datacurate.attacks.pgd.pgd`.
     batch_size : int
     progress : callable, optional
+        ``progress(attack, examples_done, examples)`` after each batch.
 
     Returns
     -------

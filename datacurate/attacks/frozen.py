@@ -1,4 +1,4 @@
-"""Hold a model still while it is attacked, and leave it as it was."""
+"""Freeze a model while it is attacked, and restore it afterwards."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from torch import Tensor, nn
 def frozen(model: nn.Module) -> Iterator[nn.Module]:
     """Put a model in eval mode without parameter gradients, and restore both exactly.
 
-    Eval mode keeps batch statistics out of the attack and the running statistics untouched. Each
-    module's own training flag and each parameter's own ``requires_grad`` come back, also after an
-    error, so a model that was partly frozen stays so.
+    In eval mode the attack does not depend on batch statistics and does not change the running
+    statistics. The training flag of each module and ``requires_grad`` of each parameter are
+    restored, also after an error. So a partly frozen model stays partly frozen.
 
     Parameters
     ----------
@@ -41,5 +41,5 @@ def frozen(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def device_of(model: nn.Module, x: Tensor) -> torch.device:
-    """Return where a model computes: its parameters' device, or that of `x` if it has none."""
+    """Return the device of a model's parameters, or that of `x` if it has no parameters."""
     return next((parameter.device for parameter in model.parameters()), x.device)

@@ -1,7 +1,7 @@
-"""How far an example is from another prediction.
+"""Minimum perturbation: the distance from an example to a different prediction.
 
-S0 and S1, "Minimum perturbation": I-FGSM with steps of 1/255, an upper bound of the distance to the
-decision boundary.
+Dong et al. 2021 and Dong et al., Data Quality Matters, "Minimum perturbation": I-FGSM with steps of
+1/255, an upper bound of the distance to the decision boundary.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ def minimum_perturbation(
 ) -> Tensor:
     """Return the ℓ∞ distance at which iterated signed gradient steps first change the prediction.
 
-    From each example, steps of fixed size raise the cross-entropy of the class that the model
-    predicts there, right or wrong; after t of them the iterate lies within t steps. The distance of
-    the first iterate with another prediction bounds the smallest perturbation from above. Examples
-    that are done are attacked no further.
+    Steps of fixed size raise the cross-entropy of the class that the model predicts for the
+    example, whether that class is right or wrong. After t steps the iterate is at most t steps
+    away. The distance of the first iterate with a different prediction is an upper bound of the
+    smallest perturbation. Examples with a different prediction are not attacked further.
 
     Parameters
     ----------
@@ -30,35 +30,36 @@ def minimum_perturbation(
     x : Tensor, shape (N, C, H, W)
         Pixels in [0, 1].
     cap : float
-        Largest distance tried, in pixel units.
+        Largest distance to try, in pixel units.
     step : float
         In pixel units.
 
     Returns
     -------
     Tensor of float32, shape (N,)
-        Distances in pixel units, in (0, cap]; infinite where the prediction held up to the cap.
+        Distances in pixel units, in (0, cap]; infinite where the prediction does not change up to
+        the cap.
     """
     origin = iterate = x.detach().float()
     distance = torch.full((len(x),), torch.inf, device=x.device)
     rows = torch.arange(len(x), device=x.device)
-    predicted = rows  # of the first pass, below
+    predicted = rows  # set by the first pass
     steps = round(cap / step)
     with frozen(model):
-        for taken in range(steps + 1):
+        for step_number in range(steps + 1):
             iterate = iterate.detach().requires_grad_()
             with torch.enable_grad():
                 logits = model(iterate)
-                predicted = logits.argmax(dim=1) if taken == 0 else predicted
+                predicted = logits.argmax(dim=1) if step_number == 0 else predicted
                 loss = summed_cross_entropy(logits, predicted)
             changed = logits.argmax(dim=1) != predicted
-            reached = (iterate.detach() - origin).abs().flatten(1).amax(dim=1)
-            distance[rows[changed]] = reached[changed]
-            if taken == steps or changed.all():
+            distances = (iterate.detach() - origin).abs().flatten(1).amax(dim=1)
+            distance[rows[changed]] = distances[changed]
+            if step_number == steps or changed.all():
                 break
             (gradient,) = torch.autograd.grad(loss, iterate)
             iterate = iterate.detach().add(gradient.sign(), alpha=step).clamp_(0, 1)
-            held = ~changed
-            rows, predicted = rows[held], predicted[held]
-            origin, iterate = origin[held], iterate[held]
+            unchanged = ~changed
+            rows, predicted = rows[unchanged], predicted[unchanged]
+            origin, iterate = origin[unchanged], iterate[unchanged]
     return distance

@@ -1,8 +1,8 @@
-"""Noise that belongs to an example, not to its place in a batch.
+"""Noise that depends on the example, not on its place in a batch.
 
-Drawn from a stream, an example's noise would change with every example attacked before it, and a
-result could not be repeated on fewer examples. Here it is a hash of the seed, the example's key and
-the position in the image.
+If the noise came from a generator, an example's noise would depend on the examples attacked before
+it, and a result could not be reproduced on fewer examples. So the noise is a hash of the seed, the
+example's key and the position in the image.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from datacurate.fingerprints import U64, mix64
 
 
 def keyed_uniform(seed: int, keys: U64, size: int) -> Tensor:
-    """Return uniform numbers that depend on a seed and each example's key alone.
+    """Return uniform random numbers that depend only on a seed and each example's key.
 
     Parameters
     ----------
     seed : int
         63 bits, as from `datacurate.fingerprints.seed64`.
     keys : ndarray of uint64, shape (N,)
-        One key an example, such as its content hash.
+        One key for each example, such as its content hash.
     size : int
-        Numbers an example.
+        How many numbers for each example.
 
     Returns
     -------
     Tensor of float32, shape (N, size), on the CPU
         In [0, 1), in steps of 2⁻²⁴.
     """
-    words = mix64(seed, keys[:, None], np.arange(size, dtype=np.uint64)[None, :])
-    return torch.from_numpy((words >> np.uint64(40)).astype(np.float32)).mul_(2.0**-24)
+    bits = mix64(seed, keys[:, None], np.arange(size, dtype=np.uint64)[None, :])
+    return torch.from_numpy((bits >> np.uint64(40)).astype(np.float32)).mul_(2.0**-24)

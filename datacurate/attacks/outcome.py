@@ -1,4 +1,4 @@
-"""What an attack suite did to each example, and how far it has come."""
+"""The result of an attack suite for each example, and the state from which it resumes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ CLEAN_WRONG = -2
 
 
 class AttackState(TypedDict):
-    """How far a suite has come, in values that JSON can hold.
+    """The progress of a suite, in values that JSON can hold.
 
-    ``fingerprint`` names the work it belongs to; the first ``passes`` of its plan are done.
-    ``pgd10`` says which examples are right under PGD-10, once an evaluation has come so far.
+    ``fingerprint`` identifies the model, data and settings. The first ``passes`` of the plan are
+    done. ``pgd10`` says which examples are correct under PGD-10, once that has run.
     """
 
     fingerprint: str
@@ -30,33 +30,34 @@ class AttackState(TypedDict):
 
 @dataclass(frozen=True)
 class AttackOutcome:
-    """What a suite did to each example.
+    """The result of a suite for each example.
 
     Attributes
     ----------
     suite : str
-        See `datacurate.attacks.suites.plan`.
+        See `datacurate.attacks.suites.SUITES`.
     label : str
-        The suite in words, with what the number of classes ruled out.
+        The suite in words, with what the number of classes excludes.
     attacks : tuple of str
         In the order in which they ran.
     broken_by : ndarray of int8, shape (N,)
-        Index into `attacks` of the first that changed the prediction; `SURVIVED` (−1) where none
-        did, `CLEAN_WRONG` (−2) where the unperturbed example was misclassified.
+        Index into `attacks` of the first one that changed the prediction; `SURVIVED` (−1) if none
+        did, `CLEAN_WRONG` (−2) if the unperturbed example was misclassified.
     seconds : tuple of float
         Wall time of each attack.
     unconfirmed : int
-        Claims that a fresh float32 pass did not repeat; they count for nothing.
+        Adversarial examples that a fresh float32 pass did not confirm; they do not count.
     radius : float
         Of the ℓ∞ ball, in pixel units.
     seed : int
     implementation : str
-        Whose searches, and in which arithmetic they searched.
+        Whose attacks, their version, and the dtype of the search.
     warnings : tuple of str
         Signs that the robust accuracy may be too high.
     spent : ndarray of int32, shape (A, N, 3), optional
-        What each attack spent on each example: iterations or queries, forward passes, gradients.
-        Of every survivor it is the whole budget, unless a claim on it is among the unconfirmed.
+        What each of A attacks spent on each example: iterations or queries, forward passes,
+        gradients. Every survivor got all steps, unless an adversarial example of it was not
+        confirmed.
     """
 
     suite: str
@@ -78,33 +79,33 @@ class AttackOutcome:
 
     @property
     def robust(self) -> npt.NDArray[np.bool_]:
-        """Whether each example withstood every attack, shape (N,)."""
+        """Whether each example survived every attack, shape (N,)."""
         return np.equal(self.broken_by, SURVIVED)
 
     @property
     def left(self) -> tuple[int, ...]:
-        """How many examples were left after each attack and those before it."""
+        """Number of examples that survived each attack and those before it."""
         return tuple(
             int(np.count_nonzero(self.robust | (self.broken_by > index)))
             for index in range(len(self.attacks))
         )
 
     def spent_on_survivors(self) -> tuple[dict[str, list[int]], ...]:
-        """Return the least and the most that each attack spent on an example that survived all.
+        """Return the smallest and the largest work that each attack spent on a survivor.
 
         Returns
         -------
         tuple of dict
             For each attack, ``"steps"``, ``"forwards"`` and ``"gradients"`` with two numbers each;
-            empty where nothing survived or nothing was counted.
+            empty if nothing survived or nothing was counted.
         """
         if self.spent is None or not self.robust.any():
             return tuple({} for _ in self.attacks)
         of_survivors = self.spent[:, self.robust]
         return tuple(
             {
-                name: [int(counts[:, place].min()), int(counts[:, place].max())]
-                for place, name in enumerate(("steps", "forwards", "gradients"))
+                name: [int(counts[:, column].min()), int(counts[:, column].max())]
+                for column, name in enumerate(("steps", "forwards", "gradients"))
             }
             for counts in of_survivors
         )

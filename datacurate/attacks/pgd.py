@@ -1,8 +1,8 @@
-"""Projected gradient ascent in the ℓ∞ ball.
+"""PGD: projected gradient descent in the ℓ∞ ball, for training and measures.
 
 Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks"
-(https://arxiv.org/abs/1706.06083); with one step from a uniform start it is the fast gradient
-sign method of single-step training.
+(https://arxiv.org/abs/1706.06083). With one step from a uniform start it is the fast gradient sign
+method (FGSM) of single-step training.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ from datacurate.errors import UsageError
 from datacurate.recipes.fields import Start
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+"""``loss(logits, y)``: a scalar, summed over the examples."""
 
-_GAUSSIAN = 0.001  # in pixel units
+_GAUSSIAN = 0.001  # standard deviation in pixel units
 
 
 def summed_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """Return the cross-entropy of logits against labels, summed over the batch.
+    """Return the cross-entropy of logits and labels, summed over the batch.
 
-    A mean would scale each example's gradient by the batch size, and in bfloat16 lose small ones.
+    A mean would divide each example's gradient by the batch size, and bfloat16 would lose small
+    gradients.
     """
     return F.cross_entropy(logits, y, reduction="sum")
 
@@ -42,33 +44,35 @@ def pgd(
     generator: torch.Generator | None = None,
     loss: Loss = summed_cross_entropy,
 ) -> Tensor:
-    """Return examples that a fixed number of signed gradient steps found in the ball around `x`.
+    """Return the last iterate of signed gradient steps in the ball around `x`.
 
-    The model is attacked in eval mode and comes back as it was: modes, ``requires_grad``, running
-    statistics and gradients. The global random generators are not touched. Under autocast the
-    model computes in the lower precision while the iterates stay float32.
+    The model is attacked in eval mode and restored: modes, ``requires_grad``, running statistics
+    and gradients. The global random generators are not used. Under autocast the model computes in
+    the lower precision, and the iterates stay float32.
+
+    It has more than eight parameters because each is a quantity of the paper that callers vary.
 
     Parameters
     ----------
     model : Module
         Takes pixels in [0, 1], float32 of shape (N, C, H, W); returns logits of shape (N, K).
-        Normalisation is inside it.
+        Normalisation is part of the model.
     x : Tensor, shape (N, C, H, W)
         Pixels in [0, 1].
     y : Tensor
-        Second argument of `loss`: for the default, labels, int64 of shape (N,).
+        Second argument of `loss`; by default labels, int64 of shape (N,).
     radius, step : float
         In pixel units: 8/255 is ``8 / 255``.
     steps : int
         Gradient steps; 0 returns the start.
     start : str
-        ``"uniform"`` in the ball, clamped to pixels; ``"zero"``, at `x`; or ``"gaussian"``, at `x`
-        with 0.001 · N(0, 1) added, as the authors of TRADES start.
+        ``"uniform"``: uniform in the ball, clipped to pixels; ``"zero"``: `x` itself;
+        ``"gaussian"``: `x` plus 0.001 · N(0, 1), as in the code of the authors of TRADES.
     generator : Generator, optional
-        CPU generator of a random start. The noise is drawn there whatever the device of `x`, so
-        that a seed means the same start everywhere.
+        CPU generator of a random start. The noise is always drawn on the CPU, so that a seed gives
+        the same start on every device.
     loss : callable
-        ``loss(logits, y)`` is the scalar to be raised, a sum over examples.
+        ``loss(logits, y)`` is the scalar to raise, a sum over examples.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Full float32, where a claim is decided."""
+"""Compute in full float32 where it is decided whether an example is broken."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 def full_float32(device: torch.device) -> Iterator[None]:
     """Compute in float32 without autocast, and on CUDA without TensorFloat-32.
 
-    TensorFloat-32 keeps ten bits of the mantissa, which moves logits enough to turn a close
+    TensorFloat-32 keeps ten bits of the mantissa, which changes logits enough to change a close
     decision.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Single-step adversarial examples with more noise than the ball holds.
+"""N-FGSM: single-step adversarial examples from noise that is larger than the ball.
 
 de Jorge et al., "Make Some Noise: Reliable and Efficient Single-Step Adversarial Training"
 (https://arxiv.org/abs/2202.01181).
@@ -22,10 +22,10 @@ def noisy_fgsm(
     step: float,
     generator: torch.Generator,
 ) -> Tensor:
-    """Return N-FGSM examples: uniform noise, then one signed gradient step from there.
+    """Return N-FGSM examples: uniform noise, then one signed gradient step.
 
-    The sum is not projected back onto a ball: it may lie `noise` + `step` away from `x`. The model
-    is attacked in eval mode and comes back as it was.
+    The result is not projected onto a ball: it can be `noise` + `step` away from `x`. The model is
+    attacked in eval mode and restored.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def noisy_fgsm(
     step : float
         In pixel units; the radius in the paper.
     generator : Generator
-        CPU generator of the noise.
+        CPU generator for the noise.
 
     Returns
     -------
