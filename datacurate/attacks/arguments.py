@@ -31,7 +31,7 @@ class AttackArguments:
         For each run, the rank of the target class among an example's logits: 1 is the runner-up.
         0 for an attack without a target.
     queries_per_pass : int
-        Square may put so many queries into one forward pass if the batch has fewer examples.
+        If the batch has fewer examples, Square fills a forward pass with up to this many queries.
     surrogate : AttackedModel, optional
         The model that transfer attacks attack first.
     """

@@ -8,22 +8,17 @@ adversarial example in float32, and a state from which the work can be resumed.
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from functools import partial
-from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from datacurate.attacks.acceleration.batchnorm_folding import fused, quick
-from datacurate.attacks.acceleration.cuda_graphs import Replayed
-from datacurate.attacks.acceleration.input_gradients import differentiable
+from datacurate.attacks.acceleration.accelerate import accelerate, unaccelerated
 from datacurate.attacks.acceleration.parallel import at_once, parts
 from datacurate.attacks.arguments import AttackArguments
 from datacurate.attacks.attack_batch import AttackBatch
@@ -31,6 +26,7 @@ from datacurate.attacks.attacked_model import AttackedModel
 from datacurate.attacks.batch_size import BATCH, fitting
 from datacurate.attacks.clean_pass import clean_pass
 from datacurate.attacks.correctness import AttackProgress
+from datacurate.attacks.fingerprint import attack_fingerprint
 from datacurate.attacks.frozen import device_of, frozen
 from datacurate.attacks.outcome import CLEAN_WRONG, SURVIVED, AttackOutcome, AttackState
 from datacurate.attacks.plan import Pass, SuitePlan, plan
@@ -44,7 +40,7 @@ from datacurate.attacks.validation import (
     require_within,
 )
 from datacurate.errors import UnknownNameError
-from datacurate.fingerprints import U64, columns_sha256, configuration_hash, seed64
+from datacurate.fingerprints import U64, seed64
 
 SEARCH_VERSION = 4
 """Version of our attacks: it grows when their results change."""
@@ -173,7 +169,9 @@ class AutoAttack:
         """
         with self._undisturbed():
             suite, warnings = self._clean_pass()
-            fingerprint = self._fingerprint(suite)
+            fingerprint = attack_fingerprint(
+                self._networks, self._x, self._y, self._keys, self._identity(suite)
+            )
             if state is not None:
                 require_same(state, fingerprint)
                 self._restore(state)
@@ -208,7 +206,10 @@ class AutoAttack:
         sample : Tensor of float32, shape (B, C, H, W)
             Images on the model's device, with which copies of the network are checked.
         """
-        return _attacked_model(network, sample, self._settings)
+        if self._settings.implementation == "package":
+            return unaccelerated(network)
+        dtype = torch.bfloat16 if self._settings.dtype == "bfloat16" else torch.float32
+        return accelerate(network, sample, dtype)
 
     @contextmanager
     def _undisturbed(self) -> Iterator[None]:
@@ -237,7 +238,14 @@ class AutoAttack:
         suite = plan(settings.suite, clean.classes, steps=settings.steps, attacks=self._attacks)
         self._seconds = [0.0] * len(suite.attacks)
         self._spent = np.zeros((len(suite.attacks), len(self._x), 3), dtype=np.int32)
-        return suite, clean.warnings
+        return suite, list(clean.warnings)
+
+    def _identity(self, suite: SuitePlan) -> list[object]:
+        """Return the settings that the outcome depends on."""
+        settings = self._settings
+        identity: list[object] = [suite.label, settings.radius, settings.seed, self._title]
+        # Only steps that differ from the suite's count, so that older states stay usable.
+        return [*identity, dict(settings.steps)] if settings.steps else identity
 
     def _prepare_models(self) -> None:
         sample = self._x[:_SAMPLE].to(self._device).float()
@@ -368,26 +376,6 @@ class AutoAttack:
                 )
         return warnings
 
-    def _fingerprint(self, suite: SuitePlan) -> str:
-        """Return a hash of everything that the outcome depends on."""
-        settings = self._settings
-        weights = {
-            f"{role}.{name}": tensor
-            for role, network in zip(("model", "surrogate"), self._networks, strict=False)
-            for name, tensor in network.state_dict().items()
-        }
-        tensors = {"x": self._x, "y": self._y, **weights}
-        columns = {
-            # numpy has no bfloat16; float32 holds its values exactly.
-            name: (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).cpu().numpy()
-            for name, tensor in tensors.items()
-        }
-        data = columns_sha256({"keys": self._keys, **columns})
-        content: list[object] = [data, suite.label, settings.radius, settings.seed, self._title]
-        if settings.steps:
-            content.append(dict(settings.steps))
-        return configuration_hash(content)
-
 
 def _batches(rows: Rows, size: int) -> Iterator[tuple[int, Rows]]:
     """Yield rows in batches, each with the number of rows up to its end."""
@@ -412,45 +400,3 @@ def _implementation(settings: AttackSettings) -> tuple[Mapping[str, AttackSpec],
 
         return reference_attacks(), reference_title()
     raise UnknownNameError("implementation", settings.implementation, ("own", "package"))
-
-
-def _attacked_model(network: nn.Module, sample: Tensor, settings: AttackSettings) -> AttackedModel:
-    """Return a network as our attacks see it; the package attacks the network itself."""
-    dtype = torch.bfloat16 if settings.dtype == "bfloat16" else torch.float32
-    lock = Lock()
-
-    def exact(pixels: Tensor) -> Tensor:
-        with lock, full_float32(pixels.device):
-            logits: Tensor = network(pixels)
-        return logits.float()
-
-    if settings.implementation == "package":
-        return AttackedModel(exact, exact, exact)
-    copied = fused(network, sample, torch.float32)
-    if sample.device.type != "cuda":
-        explicit = None if copied is None else differentiable(copied, sample)
-        steady = quick(network, copied, torch.float32)
-        sharp = AttackedModel(exact, steady, steady, copied, explicit)
-    elif copied is None:
-        sharp = AttackedModel(exact, exact, exact)
-    else:
-        # cuDNN's float32 kernels want channels first: https://github.com/pytorch/pytorch/issues/44943
-        channels_first = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
-        recorded = Replayed(quick(channels_first, None, torch.float32))
-        sharp = AttackedModel(recorded, recorded, recorded)
-    if dtype == torch.float32:
-        return sharp
-    searched = fused(network, sample, dtype)
-    cheapest = quick(network, searched, dtype)
-    blur = 2 * float((cheapest(sample) - sharp.float32_logits(sample)).abs().max())
-    if sample.device.type == "cuda":
-        cheapest = cheapest if copied is None else Replayed(cheapest)
-        return replace(sharp, search_logits=cheapest, rounding_error=blur, float32=sharp)
-    explicit = None if searched is None else differentiable(searched, sample)
-    return replace(
-        sharp,
-        search_logits=cheapest,
-        explicit_gradients=explicit,
-        rounding_error=blur,
-        float32=sharp,
-    )

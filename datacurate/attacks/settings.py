@@ -37,8 +37,8 @@ class AttackSettings:
     steps : mapping of str to int
         Iterations or queries of some attacks, instead of those of the suite.
     rows_per_thread : int
-        On a CPU, how many rows one thread attacks in one batch: kernels need about so many to be
-        efficient.
+        On a CPU, the number of rows that one thread attacks in a batch. Kernels are inefficient
+        with far fewer.
     """
 
     radius_255: float = 8.0
