@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from datacurate.attacks.reference import reference_attacks
@@ -25,3 +28,10 @@ def test_what_suites_need_and_mean() -> None:
     assert is_upper_bound("a suite of another version")
     with pytest.raises(UnknownNameError, match="standrad"):
         needs_surrogate("standrad")
+
+
+def test_the_page_lists_every_suite_in_the_order_of_the_table() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "attacks.md").read_text(encoding="utf-8")
+    table = page.split("| suite |")[1].split("\n\n")[0]
+    first_cells = [line.split("|")[1] for line in table.splitlines()[2:]]
+    assert re.findall(r"`([^`]+)`", "".join(first_cells)) == list(SUITES)
