@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from datacurate.attacks.outcome import AttackState
+from datacurate.attacks.suites import SUITES
 from datacurate.attacks.table import needs_surrogate
 from datacurate.errors import DatacurateError, StateError, UsageError
 from datacurate.fingerprints import U64
@@ -53,11 +54,12 @@ def require_surrogate(suite: str, surrogate: object | None) -> None:
         If there is no such suite.
     """
     if needs_surrogate(suite) != (surrogate is not None):
+        suites = ", ".join(name for name in SUITES if needs_surrogate(name))
         raise UsageError(
-            "only the suite transfer has a surrogate, and it needs one",
+            f"only the suite {suites} has a surrogate, and it needs one",
             expected="a surrogate" if surrogate is None else "no surrogate",
             got=f"suite {suite}",
-            hint="--suite transfer --surrogate FILE",
+            hint=f"--suite {suites} --surrogate FILE",
         )
 
 

@@ -1,4 +1,7 @@
-"""`datacurate evaluate`: attack one model with a suite of attacks."""
+"""`datacurate evaluate`: attack one model with a suite of attacks.
+
+The function has a parameter for each option of the command.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,7 @@ def evaluate(
     """
     from datacurate.attacks.settings import AttackSettings
     from datacurate.attacks.validation import require_surrogate
-    from datacurate.cli.progress import Watch
+    from datacurate.cli.progress import LiveProgress
     from datacurate.data import load
     from datacurate.evaluation import choose_examples
     from datacurate.evaluation import evaluate as evaluate_model
@@ -83,13 +86,13 @@ def evaluate(
         implementation=implementation,
         surrogate=None if surrogate is None else networks[surrogate].net.to(device),
     )
-    with Watch(1) as watch:
+    with LiveProgress(1) as live:
         result = evaluate_model(
             networks[checkpoint].net.to(device),
             test.images[rows],
             test.labels[rows],
             settings,
-            progress=lambda name, done, total: watch.attack(checkpoint.name, name, done, total),
+            progress=lambda name, done, total: live.attack(checkpoint.name, name, done, total),
         )
     if as_json:
         files = {
