@@ -1,7 +1,7 @@
-"""The whole way through on data that ships with a dependency: planted flips, found and pruned.
+"""All steps on data that ships with a dependency: plant wrong labels, find them, prune them.
 
-scikit-learn's 8×8 digits with some labels planted wrong: profile, prune as many as were planted
-and a few more, verify. Small enough for two cores in two minutes, real in every step.
+It plants wrong labels among scikit-learn's 8×8 digits, profiles, prunes a tenth of the examples,
+and verifies. Two minutes on two cores; nothing is faked.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo found.
+    """The result of the demo.
 
     Attributes
     ----------
     ranks : RankFile
     planted : int
-        How many labels were planted wrong.
+        Number of planted wrong labels.
     caught : int
-        How many of them are among as many examples at the top of the rank.
+        How many of them are among the `planted` most problematic examples.
     dropped_planted : int
-        How many of them the pruning dropped.
+        How many of them were pruned.
     dropped : int
-        How many examples it dropped in all.
+        Number of pruned examples.
     verification : Verification
     """
 
@@ -58,12 +58,13 @@ def demo(
     on_profile: Callable[[profiling.ProfileProgress], None] | None = None,
     on_verify: Callable[[verification.VerificationProgress], None] | None = None,
 ) -> Demo:
-    """Run the demo and leave its files in a directory.
+    """Run the demo and write its files into a directory.
 
     Parameters
     ----------
     directory : Path
-        Made if missing; gets ``digits.ranks.h5``, ``idx.npy``, ``verify.json`` and ``verify.md``.
+        Created if missing; receives ``digits.ranks.h5``, ``idx.npy``, ``verify.json`` and
+        ``verify.md``.
     force : bool
         Replace what is there.
     on_profile, on_verify : callable, optional

@@ -59,7 +59,7 @@ def compare(
     from datacurate.ranks.agreement import shared_rows
     from datacurate.ranks.comparison import compare as compare_orders
     from datacurate.ranks.comparison import compare_by_class
-    from datacurate.selection.select import parse_amount
+    from datacurate.selection.amounts import parse_amount
 
     loaded = [rankfile.read(path) for path in files]
     _require_same_data(files, loaded)

@@ -1,4 +1,4 @@
-"""`datacurate demo`: profile → prune → verify in under two minutes."""
+"""`datacurate demo`: profile, prune and verify in two minutes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def demo(
     ),
     force: Force = False,
 ) -> None:
-    """Find planted wrong labels in a small data set: the whole way.
+    """Find planted wrong labels in a small data set: all steps.
 
     scikit-learn's 8×8 digits, 5 % of the labels planted wrong: three profiling runs,
     the most problematic tenth dropped, kept against all against random. Two minutes
@@ -31,29 +31,29 @@ def demo(
     import time
 
     from datacurate import demo as library
-    from datacurate.cli.progress import Watch, duration
-    from datacurate.cli.verify import print_verification
+    from datacurate.cli.progress import LiveProgress, duration
+    from datacurate.cli.verification_report import print_verification
     from datacurate.recipes import PROFILE_RECIPES, VERIFY_RECIPES
 
     profile_recipe, verify_recipe = PROFILE_RECIPES["demo"], VERIFY_RECIPES["demo"]
     profiled = profile_recipe.runs * profile_recipe.training.epochs
     epochs = verify_recipe.training.epochs
-    members = verify_recipe.seeds * len(verify_recipe.arms)
+    trainings = verify_recipe.seeds * len(verify_recipe.arms)
     started = time.monotonic()
-    with Watch(profiled + members * epochs) as watch:
+    with LiveProgress(profiled + trainings * epochs) as live:
 
         def on_verify(progress: VerificationProgress) -> None:
             what = f"verify {progress.arm}"
             if progress.epoch is not None:
-                before = profiled + (progress.member - 1) * epochs
-                watch.epoch(what, before, 1.0, progress.epoch)
+                before = profiled + (progress.unit - 1) * epochs
+                live.epoch(what, before, 1.0, progress.epoch)
             else:
-                watch.attack(what, progress.attack, progress.done, progress.total)
+                live.attack(what, progress.attack, progress.done, progress.total)
 
-        found = library.demo(
+        result = library.demo(
             out,
             force=force,
-            on_profile=lambda p: watch.epoch(
+            on_profile=lambda p: live.epoch(
                 f"profile {p.run}/{p.runs}",
                 (p.run - 1) * profile_recipe.training.epochs,
                 1.0,
@@ -62,17 +62,17 @@ def demo(
             on_verify=on_verify,
         )
     console.say_out(
-        f"planted {found.planted} wrong labels among {len(found.ranks):,} digits; the "
-        f"{found.planted} most problematic examples hold {found.caught} of them "
-        f"({found.caught / found.planted:.0%})"
+        f"planted {result.planted} wrong labels among {len(result.ranks):,} digits; the "
+        f"{result.planted} most problematic examples hold {result.caught} of them "
+        f"({result.caught / result.planted:.0%})"
     )
     console.say_out(
-        f"pruning dropped {found.dropped} examples, {found.dropped_planted} of the "
-        f"{found.planted} planted ones among them"
+        f"pruning dropped {result.dropped} examples, {result.dropped_planted} of the "
+        f"{result.planted} planted ones among them"
     )
-    print_verification(found.verification)
+    print_verification(result.verification)
     console.say_out(
-        f"recipe demo ({found.ranks.provenance.recipe_hash}), seeds 0 to 2, "
+        f"recipe demo ({result.ranks.provenance.recipe_hash}), seeds 0 to 2, "
         f"{duration(time.monotonic() - started)} in all; files in {out}/"
     )
-    console.note(f"next: datacurate show {out}/digits.ranks.h5")
+    console.note(f"Next: datacurate show {out}/digits.ranks.h5")

@@ -1,4 +1,4 @@
-"""`datacurate profile`: a data set → its ranks."""
+"""`datacurate profile`: rank the examples of a data set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from datacurate.cli.options import Data, Force, Json, RecipeName, Settings
 
 if TYPE_CHECKING:
     from datacurate.formats.rankfile import RankFile
-    from datacurate.profiling.estimates import Estimate
+    from datacurate.profiling import ProfilePlan
     from datacurate.recipes import ProfileRecipe
 
 
@@ -46,7 +46,9 @@ def profile(
     parallel: Annotated[
         int,
         typer.Option(
-            metavar="K", help="Runs at a time, each in a process of its own; same columns.", min=1
+            metavar="K",
+            help="Runs trained at a time, each in its own process. The columns stay the same.",
+            min=1,
         ),
     ] = 1,
     budget: Annotated[
@@ -60,72 +62,75 @@ def profile(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Rank a data set's examples by how unstably they are learned.
+    """Rank the examples of a data set by how unstably they are learned.
 
     Trains several times, as the recipe says. The file is valid after every finished
-    run. Stopped at any moment, the same command goes on where it was.
+    run. Stopped at any moment, the same command continues where it stopped.
 
     Example: datacurate profile cifar10 --data ~/data/cifar10 --recipe proxy
     """
     from datacurate import profiling
-    from datacurate.cli.placing import placed, warn_if_crowded
-    from datacurate.cli.progress import Watch, duration
+    from datacurate.cli.progress import LiveProgress
     from datacurate.data import load
-    from datacurate.data.known import standing
     from datacurate.outputs import refuse_existing
-    from datacurate.profiling.time_budget import within_budget
-    from datacurate.recipes import PROFILE_RECIPES, recipe_hash, with_settings
+    from datacurate.recipes import PROFILE_RECIPES, with_settings
     from datacurate.recipes.settings import load as load_recipe
 
-    seconds = None if budget is None else _seconds(budget)
+    seconds = None if budget is None else parse_time(budget)
     name = recipe or default_recipe(dataset)
-    chosen = with_settings(load_recipe(PROFILE_RECIPES, name), settings or [])
+    requested = with_settings(load_recipe(PROFILE_RECIPES, name), settings or [])
     target = out or Path(f"{_stem(dataset)}{profiling.RANKS_SUFFIX}")
-    # An output that cannot be written is said before the work, not after it.
+    # Refuse an output that cannot be written before the work, not after it.
     refuse_existing(target, force=True)
     images = load(dataset, data, tell=console.note)
-    identity = images.train.identity
-    unfinished = profiling.is_unfinished(target) and not force
-    if seconds is not None:
-        chosen = within_budget(chosen, images, target, seconds, parallel, force=force)
-        console.note(
-            f"within {duration(seconds)}: {chosen.runs} runs of {chosen.training.epochs} epochs"
-        )
-    if not unfinished:
-        for note in profiling.decided(chosen, images, parallel, tell=console.note).notes:
-            console.warn(note)
-    full = profiling.planned(chosen, images, target, force=force, parallel=parallel)
-    console.note(f"data: {identity.name}, {len(identity):,} examples: {standing(identity)[1]}")
-    together = profiling.at_once(full, parallel)
-    console.note(
-        f"recipe: {full.name} ({recipe_hash(full)}): {full.summary}; {full.runs} runs on "
-        f"{placed(full.execution, together)}"
+    plan = profiling.plan(
+        requested, images, target, force=force, parallel=parallel, tell=console.note
     )
-    warn_if_crowded(full.execution, together)
-    if full.el2n_epoch < chosen.el2n_epoch:
-        console.note(f"EL2N is measured after the last epoch, {full.el2n_epoch}: there are no more")
-    if unfinished:
-        console.note(f"going on with the unfinished profile of {target}")
-    else:
-        profiling.refuse_finished(target, force)
-        console.note(_expected(profiling.estimated(chosen, images, parallel)))
-    epochs = full.training.epochs
-    with Watch(full.runs * epochs) as watch:
-        ranks = profiling.profile(
-            chosen,
-            images,
-            target,
-            force=force,
-            parallel=parallel,
+    if seconds is not None:
+        plan = _fit_budget(plan, seconds, parallel)
+    _announce(plan)
+    with LiveProgress(plan.recipe.runs * plan.recipe.training.epochs) as live:
+        ranks = profiling.run(
+            plan,
             checkpoints=checkpoints,
-            on_epoch=lambda p: watch.epoch(
+            on_epoch=lambda p: live.epoch(
                 f"run {p.run}/{p.runs}", p.done - p.report.epoch, 1.0, p.report
             ),
         )
     if as_json:
         console.print_json(_result(target, ranks))
     else:
-        _print(target, ranks, full)
+        _print(target, ranks, plan.recipe)
+
+
+def _fit_budget(plan: ProfilePlan, seconds: float, parallel: int) -> ProfilePlan:
+    from datacurate.cli.progress import duration
+    from datacurate.profiling.time_budget import within_budget
+
+    plan = within_budget(plan, seconds, parallel)
+    requested = plan.requested
+    console.note(
+        f"within {duration(seconds)}: {requested.runs} runs of {requested.training.epochs} epochs"
+    )
+    return plan
+
+
+def _announce(plan: ProfilePlan) -> None:
+    """Say what a profile will do, and how long it takes."""
+    from datacurate.cli.plan_lines import announce_recipe, estimate_line
+    from datacurate.data.known import standing
+
+    identity, recipe = plan.data.train.identity, plan.recipe
+    console.note(f"data: {identity.name}, {len(identity):,} examples: {standing(identity)[1]}")
+    announce_recipe(recipe, plan.execution, f"{recipe.runs} runs on")
+    if recipe.el2n_epoch < plan.requested.el2n_epoch:
+        console.note(f"EL2N is measured after the last epoch, {recipe.el2n_epoch}")
+    if plan.resumes:
+        console.note(f"continuing the unfinished profile of {plan.out}")
+        return
+    estimate = plan.estimate()
+    parts = {"training": estimate.trainings, "measures at most": estimate.measures}
+    console.note(estimate_line(estimate.total, parts, estimate.concurrency))
 
 
 def default_recipe(dataset: str) -> str:
@@ -137,33 +142,21 @@ def default_recipe(dataset: str) -> str:
     return f"paper-{dataset}" if dataset in ("cifar100", "tiny-imagenet") else "paper"
 
 
-def _seconds(text: str) -> float:
+def parse_time(text: str) -> float:
     """Return a time such as ``90s``, ``30m`` or ``1h30m`` in seconds."""
     import re
 
     from datacurate.errors import UsageError
 
-    found = re.fullmatch(r"(?:([0-9.]+)h)?(?:([0-9.]+)m)?(?:([0-9.]+)s)?", text.strip())
+    match = re.fullmatch(r"(?:([0-9.]+)h)?(?:([0-9.]+)m)?(?:([0-9.]+)s)?", text.strip())
     try:
-        parts = [float(part or 0) for part in found.groups()] if found else []
+        parts = [float(part or 0) for part in match.groups()] if match else []
     except ValueError:
         parts = []
     seconds = sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
     if seconds <= 0:
         raise UsageError("--budget is not a time", expected="such as 30m, 1h30m or 90s", got=text)
     return seconds
-
-
-def _expected(estimate: Estimate) -> str:
-    """Return a line that says how long it takes, and what of."""
-    from datacurate.cli.progress import duration
-
-    parts = f"trainings {duration(estimate.trainings)}"
-    if estimate.measures:
-        parts += f", measures at most {duration(estimate.measures)}"
-    if estimate.at_once > 1:
-        parts += f", for {estimate.at_once} runs at a time that do not slow each other down"
-    return f"this takes about {duration(estimate.total)}: {parts}"
 
 
 def _stem(dataset: str) -> str:
@@ -213,17 +206,18 @@ def _print(target: Path, ranks: RankFile, recipe: ProfileRecipe) -> None:
         if "catastrophic_overfitting" in run:
             console.warn(
                 f"run {number} overfitted catastrophically by epoch "
-                f"{run['catastrophic_overfitting']}: it withstands single steps alone, and its "
-                "scores say little; use more noise, a smaller radius or more steps"
+                f"{run['catastrophic_overfitting']}: it is only robust to single-step attacks, so "
+                "its scores say little; use more noise, a smaller radius or more steps"
             )
-    found = _agreement(ranks)
-    if found is not None:
+    agreement = _agreement(ranks)
+    if agreement is not None:
         console.say_out(
-            f"agreement of the runs ({found['pairs']} pairs): Spearman {found['spearman']:.3f}, "
-            f"IoU of the top 20 % {found['iou_top20']:.3f}"
+            f"agreement of the runs ({agreement['pairs']} pairs): "
+            f"Spearman {agreement['spearman']:.3f}, "
+            f"IoU of the top 20 % {agreement['iou_top20']:.3f}"
         )
     console.say_out(
         f"{target}: {len(ranks):,} examples ranked over {len(runs)} runs, "
         f"recipe {recipe.name} ({ranks.provenance.recipe_hash})"
     )
-    console.note(f"next: datacurate prune {target} --keep 80% --out idx.npy")
+    console.note(f"Next: datacurate prune {target} --keep 80% --out idx.npy")

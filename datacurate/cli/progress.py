@@ -1,4 +1,4 @@
-"""What long work shows: a live table on a terminal, plain lines elsewhere, always on stderr."""
+"""Progress of long work on stderr: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from datacurate.cli.console import err
 if TYPE_CHECKING:
     from datacurate.training.history import EpochReport
 
-_ROWS = 12  # epochs shown at once; all of them are in the history
+_ROWS = 12  # last epochs shown; the history has all of them
 
 
 def duration(seconds: float) -> str:
-    """Return a duration for people: ``41 s``, ``12 min``, ``3.5 h``, ``6.2 days``."""
+    """Return a duration in words: ``41 s``, ``12 min``, ``3.5 h``, ``6.2 days``."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:
@@ -31,13 +31,13 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86400:.1f} days"
 
 
-class Watch:
-    """Shows epochs and attacks as they come, with the time that is left.
+class LiveProgress:
+    """Shows epochs and attacks as they happen, with the remaining time.
 
     Parameters
     ----------
     total : float
-        How much work there is, in epochs of the largest member.
+        Total work, in epochs of the largest training.
     """
 
     def __init__(self, total: float) -> None:
@@ -72,16 +72,16 @@ class Watch:
         Parameters
         ----------
         what : str
-            Which member it belongs to, such as ``"run 2/3"``.
+            Which training it belongs to, such as ``"run 2/3"``.
         before : float
-            Work that other members have done, in units of `total`.
+            Finished work of other trainings, in the unit of `total`.
         weight : float
-            Work of one of this member's epochs.
+            Work of one epoch of this training.
         report : EpochReport
         """
         self._begin(what)
         self._done = before + report.epoch * weight
-        # What an earlier process did must not make the rest look cheap.
+        # Epochs of an earlier process took no time here, so they do not count for the pace.
         self._worked += weight
         row = (
             what,
@@ -103,7 +103,7 @@ class Watch:
             )
 
     def attack(self, what: str, name: str, done: int, total: int) -> None:
-        """Show how far an attack is; off a terminal, a line an attack when the next one begins."""
+        """Show the progress of an attack; without a terminal, one line when the next one begins."""
         self._begin(what)
         if what in self._attacks and self._attacks[what][0] != name:
             self._end_attacks(what)
@@ -111,13 +111,13 @@ class Watch:
         self._attacks[what] = (name, self._line)
 
     def _begin(self, what: str) -> None:
-        # Of members that go on at a time, none ends another's attack; a new one follows one's end.
+        # Concurrent trainings do not end each other's attacks. A new one starts when another ends.
         if what not in self._begun:
             self._end_attacks()
         self._begun.add(what)
 
-    def _end_attacks(self, *members: str) -> None:
-        for what in members or tuple(self._attacks):
+    def _end_attacks(self, *trainings: str) -> None:
+        for what in trainings or tuple(self._attacks):
             _, line = self._attacks.pop(what)
             if not err().is_terminal:
                 err().print(line)

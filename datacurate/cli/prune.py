@@ -1,4 +1,4 @@
-"""`datacurate prune`: ranks → index list."""
+"""`datacurate prune`: choose the examples to keep, by their ranks."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import typer
 from datacurate.cli import console
 from datacurate.cli.options import Data, Force, Json
 from datacurate.cli.sources import pruned, ranks_source
+from datacurate.selection.samplers import DEFAULT, SAMPLERS, describe_samplers
 
 if TYPE_CHECKING:
     from datacurate.formats.indexfile import Form, IndexFile
 
-_MOST_ROWS = 20  # classes shown before the table keeps to those that lose most
+_MOST_ROWS = 20  # with more classes, the table shows those that lose most
 
 
 def prune(
@@ -43,19 +44,22 @@ def prune(
         str,
         typer.Option(
             metavar="COLUMN",
-            help="What orders the examples: a column of the rank file, such as instability or aum.",
+            help="The column of the rank file that orders the examples, such as aum.",
         ),
     ] = "problematic_rank",
     direction: Annotated[
         Literal["high", "low"] | None,
         typer.Option(
-            help="Which end of that column is problematic; by default its own.", show_default=False
+            help="Which end of that column is problematic; by default as the file states.",
+            show_default=False,
         ),
     ] = None,
     strategy: Annotated[
-        Literal["friendly", "problematic", "random"],
-        typer.Option(help="friendly drops the most problematic, problematic the most friendly."),
-    ] = "friendly",
+        str,
+        typer.Option(
+            metavar="NAME", help=describe_samplers(), autocompletion=lambda: list(SAMPLERS)
+        ),
+    ] = DEFAULT,
     balanced: Annotated[
         bool, typer.Option("--balanced", help="Keep equally many of each class.")
     ] = False,
@@ -63,11 +67,11 @@ def prune(
         str | None,
         typer.Option(
             metavar="AMOUNT",
-            help="Keep at least so much of each class: 1000, 0.5 or 50%.",
+            help="Keep at least this amount of each class: 1000, 0.5 or 50%.",
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the random strategy.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of a strategy that draws at random.", min=0)] = 0,
     form: Annotated[
         Literal["index", "mask", "csv"] | None,
         typer.Option(
@@ -90,13 +94,13 @@ def prune(
     from datacurate.errors import FileError
     from datacurate.formats import indexfile
 
-    # An output that cannot be written is said before the work, not after it.
+    # Refuse an output that cannot be written before the work, not after it.
     indexfile.refuse_existing_pair(out, force)
-    meant = ranks_source(source)
-    if out.resolve() == meant.path.resolve():
+    ranks = ranks_source(source)
+    if out.resolve() == ranks.path.resolve():
         raise FileError(f"{out} is the rank file itself", hint="choose another --out")
     index = pruned(
-        meant,
+        ranks,
         keep,
         data,
         by=by,
@@ -111,7 +115,7 @@ def prune(
     if as_json:
         console.print_json(_result(out, index, chosen))
     else:
-        _print(out, index, meant.name)
+        _print(out, index, ranks.name)
 
 
 def _result(out: Path, index: IndexFile, form: Form) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def pruned(
     ----------
     meant : RanksSource
     keep : str
-        An amount; see `datacurate.selection.select.parse_amount`.
+        An amount; see `datacurate.selection.amounts.parse_amount`.
     data : Path, optional
         What was given as ``--data``.
     by, direction, **choice
@@ -91,7 +91,7 @@ def pruned(
     """
     from datacurate import pruning
     from datacurate.formats import rankfile
-    from datacurate.selection.select import parse_amount
+    from datacurate.selection.amounts import parse_amount
 
     rankfile.require_column(meant.path, by)
     ranks = rankfile.read(meant.path, columns=("probability", by))

@@ -1,33 +1,40 @@
-"""`datacurate verify`: retrain on kept, all and random examples, attack, and judge."""
+"""`datacurate verify`: retrain on kept, all and random examples, attack, and compare."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from datacurate.cli import console
-from datacurate.cli.arms import given_rows, indexes, recipe_for, swept
+from datacurate.cli.arms import ArmOptions, make_points, read_arms, read_sweep
 from datacurate.cli.options import Data, Force, Json, RecipeName, Settings
 from datacurate.cli.profile import default_recipe
 from datacurate.cli.sources import recorded_data
+from datacurate.cli.verification_report import (
+    effect_line,
+    print_sweep,
+    print_verification,
+)
 
 if TYPE_CHECKING:
-    from datacurate.cli.progress import Watch
-    from datacurate.data import DataSet
-    from datacurate.recipes import VerifyRecipe
-    from datacurate.verification import Point, Verification, VerificationProgress
+    from datacurate.cli.progress import LiveProgress
+    from datacurate.verification import (
+        SweepPlan,
+        Verification,
+        VerificationPlan,
+        VerificationProgress,
+    )
 
 
 def verify(
     indices: Annotated[
         Path | None,
         typer.Argument(
-            help="An index file of the kept examples, by default ./idx.npy; with --keep, ranks as "
-            "for prune; with --arm it may be left out.",
+            help="An index file of the kept examples, by default ./idx.npy. With --keep: ranks, as "
+            "for prune. With --arm it may be left out.",
             show_default=False,
         ),
     ] = None,
@@ -36,8 +43,8 @@ def verify(
         str | None,
         typer.Option(
             metavar="AMOUNT",
-            help="Keep so many by ranks (a file, or published ones) as prune does: 40000, 0.8 or "
-            "80%.",
+            help="Keep this many by ranks (a file, or published ones), as prune does: 40000, 0.8 "
+            "or 80%.",
             show_default=False,
         ),
     ] = None,
@@ -46,7 +53,7 @@ def verify(
         typer.Option(
             "--arm",
             metavar="NAME=FILE.npy",
-            help="One more arm, of an index file. Repeatable. Without kept examples these are the "
+            help="Add an arm from an index file. Repeatable. Without kept examples these are the "
             "only arms.",
             show_default=False,
         ),
@@ -55,8 +62,8 @@ def verify(
         list[str] | None,
         typer.Option(
             metavar="ARM:OTHER",
-            help="Judge one arm against another. Repeatable; by default kept, or else the first "
-            "arm, against each of the others.",
+            help="Compare one arm with another. Repeatable. By default kept, or else the first "
+            "arm, with each of the others.",
             show_default=False,
         ),
     ] = None,
@@ -85,7 +92,8 @@ def verify(
     expect: Annotated[
         Literal["better"] | None,
         typer.Option(
-            help="Exit with 1 unless the first comparison, by default kept against all, says so.",
+            help="Exit with 1 unless the first comparison has this verdict. By default that is "
+            "kept against all.",
             show_default=False,
         ),
     ] = None,
@@ -93,8 +101,8 @@ def verify(
         int,
         typer.Option(
             metavar="K",
-            help="Trainings at a time, with their attacks, each in a process of its own; same "
-            "record.",
+            help="Trainings at a time with their attacks, each in its own process. The record "
+            "stays the same.",
             min=1,
         ),
     ] = 1,
@@ -102,8 +110,8 @@ def verify(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Keep trainings and attacks here, and take those that are here already: another "
-            "suite on the same networks, one seed more.",
+            help="Keep trainings and attacks here, and use those that are here already: for "
+            "another suite on the same networks, or one more seed.",
             show_default=False,
         ),
     ] = None,
@@ -111,18 +119,18 @@ def verify(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="For the suite transfer: the checkpoint whose examples all networks are shown.",
+            help="For the suite transfer: the checkpoint on which its examples are crafted.",
             show_default=False,
         ),
     ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Retrain on kept, all and random examples, attack, and judge.
+    """Retrain on kept, all and random examples, attack, and compare.
 
     AutoAttack on the same test images for every arm, paired over seeds. Any verdict
     is a result and exits with 0, unless --expect asks for one. Stopped at any moment,
-    the same command goes on where it was.
+    the same command continues where it stopped.
 
     Example: datacurate verify idx.npy --data ~/data/cifar10 --recipe proxy --set seeds=5
 
@@ -131,183 +139,123 @@ def verify(
     A curve: datacurate verify cifar10 --sweep keep=0.2,0.4,0.6,0.8
     """
     from datacurate import verification
-    from datacurate.cli.progress import Watch
     from datacurate.data import load
     from datacurate.errors import UsageError
 
-    wanted = list(settings or [])
-    wanted += [f"compare={','.join(compare)}"] if compare else []
-    wanted += [f"suite={suite}"] if suite else []
-    key, values = swept(sweep)
+    key, values = read_sweep(sweep)
     if key == "keep" and keep is not None:
         raise UsageError("a sweep over keep says what is kept", hint="leave out --keep")
     if key is not None and expect is not None:
         raise UsageError("a sweep has no one verdict to expect", hint="leave out --expect")
     verification.refuse_existing_record(out, force)
     amounts = values if key == "keep" else [keep] * len(values)
-    kept, own = indexes(indices, arm or [], amounts, data)
-    dataset = (*kept, *own.values())[0].index.dataset.name
-    images = load(*recorded_data(dataset, data), tell=console.note)
-    points = []
-    for number, value in enumerate(values):
-        named = {**({verification.KEPT_ARM: kept[number]} if kept else {}), **own}
-        given = {name: given_rows(name, index, images) for name, index in named.items()}
-        changes = [*wanted, f"{key}={value}"] if key not in (None, "keep") else wanted
-        chosen = recipe_for(recipe or default_recipe(dataset), changes, given)
-        verification.surrogate_for(chosen, images, surrogate)
-        points.append(verification.Point(value, chosen, given))
-    unfinished = verification.is_unfinished(out) and not force
-    for point in points:
-        # What is unfinished has decided where the first value runs, and those that ask the same.
-        decided = unfinished and point.recipe.execution == points[0].recipe.execution
-        _announce(point, images, out, parallel, decided)
-    if unfinished:
-        console.note(f"going on with the unfinished verification of {out}")
-    else:
-        whose = "its" if key is None else "the first value's"
-        _estimate(points[0], images, parallel, trainings, whose)
-    epochs = [_epochs(point.recipe) for point in points]
-    with Watch(sum(epochs)) as watch:
-        if key is not None:
-            table = verification.sweep(
-                key,
-                points,
-                images,
-                out,
-                force=force,
-                parallel=parallel,
-                command=["datacurate", *sys.argv[1:]],
-                trainings=trainings,
-                surrogate=surrogate,
-                on_progress=lambda value, p: _watch(
-                    watch, p, f"{key}={value}, ", points, values.index(value)
-                ),
-            )
-        else:
-            found = verification.verify(
-                points[0].recipe,
-                images,
-                points[0].given,
-                out,
-                force=force,
-                parallel=parallel,
-                command=["datacurate", *sys.argv[1:]],
-                trainings=trainings,
-                surrogate=surrogate,
-                on_progress=lambda p: _watch(watch, p, "", points, 0),
-            )
+    arms = read_arms(ArmOptions(indices, arm or [], amounts, data))
+    images = load(*recorded_data(arms.dataset, data), tell=console.note)
+    changes = list(settings or [])
+    changes += [f"compare={','.join(compare)}"] if compare else []
+    changes += [f"suite={suite}"] if suite else []
+    points = make_points(key, values, arms, images, recipe or default_recipe(arms.dataset), changes)
     if key is not None:
-        _print_sweep(table, out, as_json)
+        planned = verification.plan_sweep(
+            key,
+            points,
+            images,
+            out,
+            force=force,
+            parallel=parallel,
+            trainings=trainings,
+            surrogate=surrogate,
+            tell=console.note,
+        )
+        print_sweep(_run_sweep(planned), out, as_json)
         return
+    plan = verification.plan(
+        points[0].recipe,
+        images,
+        points[0].given,
+        out,
+        force=force,
+        parallel=parallel,
+        trainings=trainings,
+        surrogate=surrogate,
+        tell=console.note,
+    )
+    result = _run(plan)
     if as_json:
-        console.print_json(verification.as_record(found))
+        console.print_json(verification.as_record(result))
     else:
-        print_verification(found)
+        print_verification(result)
         console.say_out(f"record: {out}; for people: {out.with_suffix('.md')}")
-    if expect is not None and [c.verdict.word for c in found.comparisons[:1]] != [expect]:
+    if expect is not None and [c.verdict.word for c in result.comparisons[:1]] != [expect]:
         raise typer.Exit(1)
 
 
-def _announce(point: Point, images: DataSet, out: Path, parallel: int, decided: bool) -> None:
-    """Say what a verification will do, and what it can find."""
+def _run(plan: VerificationPlan) -> Verification:
     from datacurate import verification
-    from datacurate.cli.placing import placed, warn_if_crowded
-    from datacurate.recipes import recipe_hash
+    from datacurate.cli.progress import LiveProgress
 
-    if not decided:
-        for note in verification.decided(point.recipe, images, parallel, tell=console.note).notes:
-            console.warn(note)
-    full = verification.planned(point.recipe, images, out, force=not decided, parallel=parallel)
-    arms = verification.arms_of(full, images, point.given)
-    sizes = ", ".join(f"{name} ({arms.size(name):,})" for name in full.arms)
-    together = verification.at_once(full, parallel)
-    console.note(
-        f"recipe: {full.name} ({recipe_hash(full)}): {full.summary}; arms {sizes}; "
-        f"{placed(full.execution, together)}"
-    )
-    warn_if_crowded(full.execution, together)
-    console.note(_effect_line(full, images))
+    _announce(plan)
+    _announce_time(plan, plan.resumes, plan.out, "its")
+    with LiveProgress(plan.epochs) as live:
+        return verification.run(
+            plan, command=_command(), on_progress=lambda p: _show(live, p, "", 0)
+        )
 
 
-def _estimate(
-    point: Point, images: DataSet, parallel: int, trainings: Path | None, whose: str
-) -> None:
+def _run_sweep(sweep: SweepPlan) -> dict[str, Any]:
+    from datacurate import verification
+    from datacurate.cli.progress import LiveProgress
+
+    for plan in sweep.plans.values():
+        _announce(plan)
+    _announce_time(sweep.first, sweep.resumes, sweep.out, "the first value's")
+    before: dict[str, int] = {}
+    total = 0
+    for value, plan in sweep.plans.items():
+        before[value] = total
+        total += plan.epochs
+    with LiveProgress(total) as live:
+        return verification.run_sweep(
+            sweep,
+            command=_command(),
+            on_progress=lambda value, p: _show(live, p, f"{sweep.key}={value}, ", before[value]),
+        )
+
+
+def _announce(plan: VerificationPlan) -> None:
+    """Say what a verification will do, and what it can detect."""
+    from datacurate.cli.plan_lines import announce_recipe
+
+    sizes = ", ".join(f"{name} ({plan.arms.size(name):,})" for name in plan.recipe.arms)
+    announce_recipe(plan.recipe, plan.execution, f"arms {sizes};")
+    console.note(effect_line(plan))
+
+
+def _announce_time(plan: VerificationPlan, resumes: bool, out: Path, whose: str) -> None:
     from datacurate.cli.progress import duration
-    from datacurate.verification import estimated_seconds
 
-    seconds = estimated_seconds(point.recipe, images, point.given, parallel, trainings)
-    said = f"take about {duration(seconds)}" if seconds else f"are all in {trainings}"
-    console.note(f"{whose} trainings {said}, the attacks come on top")
-
-
-def _epochs(recipe: VerifyRecipe) -> int:
-    """Return the epochs of all trainings of a verification."""
-    return len(recipe.arms) * recipe.seeds * (1 + recipe.standard) * recipe.training.epochs
-
-
-def _print_sweep(table: Mapping[str, Any], out: Path, as_json: bool) -> None:
-    if as_json:
-        console.print_json(table)
+    if resumes:
+        console.note(f"continuing the unfinished verification of {out}")
         return
-    for point in table["points"]:
-        for found in point["comparisons"]:
-            console.say_out(
-                f"{table['key']}={point['value']}: {found['judged']} against {found['against']}: "
-                f"{found['word']}: {found['reason']}"
-            )
-    console.say_out(f"table: {out}, {out.with_suffix('.csv')}; a record of each value beside it")
+    seconds = plan.estimated_seconds()
+    if seconds:
+        console.note(
+            f"Estimated time of {whose} trainings: {duration(seconds)}; attacks are not included"
+        )
+    else:
+        console.note(f"{whose} trainings are all in {plan.trainings}; attacks take their time")
 
 
-def print_verification(found: Verification) -> None:
-    """Print a verification's table and its verdicts."""
-    from rich.table import Table
-
-    from datacurate.recipes import recipe_hash
-    from datacurate.verification import table
-
-    headings, rows = table.table(found)
-    shown = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in headings:
-        shown.add_column(heading, justify="left" if heading in ("arm", "at") else "right")
-    for row in rows:
-        shown.add_row(*row)
-    console.print_table(shown)
-    recipe = found.recipe
-    console.say_out(
-        f"{table.statement(found)}; recipe {recipe.name} ({recipe_hash(recipe)}), "
-        f"{found.hardware['processor']}"
-    )
-    for comparison in found.comparisons:
-        console.say_out(table.verdict_line(found, comparison))
-    for line in table.remarks(found):
-        console.note(line)
-    for line in table.warnings(found):
-        console.warn(line)
-
-
-def _effect_line(recipe: VerifyRecipe, images: DataSet) -> str:
-    from datacurate.verification import correction, pairs, stated_effect
-
-    effect = stated_effect(recipe, images)
-    if effect is not None and effect > 100:
-        return "so few seeds and examples can see no difference: --set seeds=5 --set examples=1000"
-    if effect is None:
-        return "one seed detects no difference whatever its size: for a verdict, --set seeds=3"
-    examples = min(recipe.examples or len(images.test), len(images.test))
-    line = (
-        f"with {recipe.seeds} seeds and {examples:,} test examples a difference of {effect:.1f} "
-        "points can be seen, in 80% of repetitions"
-    )
-    comparisons = len(pairs(recipe))
-    return line if comparisons < 2 else f"{line} ({correction(comparisons)})"
-
-
-def _watch(
-    watch: Watch, progress: VerificationProgress, prefix: str, points: Sequence[Point], number: int
+def _show(
+    live: LiveProgress, progress: VerificationProgress, prefix: str, epochs_before: int
 ) -> None:
-    what = f"{prefix}{progress.arm}, seed {progress.seed} ({progress.member}/{progress.members})"
+    what = f"{prefix}{progress.arm}, seed {progress.seed} ({progress.unit}/{progress.units})"
     if progress.epoch is None:
-        watch.attack(what, progress.attack, progress.done, progress.total)
+        live.attack(what, progress.attack, progress.done, progress.total)
         return
-    before = sum(_epochs(point.recipe) for point in points[:number])
-    watch.epoch(what, before + progress.trained - progress.epoch.epoch, 1.0, progress.epoch)
+    done = epochs_before + progress.trained - progress.epoch.epoch
+    live.epoch(what, done, 1.0, progress.epoch)
+
+
+def _command() -> list[str]:
+    return ["datacurate", *sys.argv[1:]]

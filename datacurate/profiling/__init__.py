@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-from datacurate.profiling.execute import (
-    RANKS_SUFFIX,
-    ProfileProgress,
-    at_once,
-    decided,
-    estimated,
-    for_images,
-    is_unfinished,
-    planned,
-    profile,
-    refuse_finished,
-    resolved,
-    state_directory,
-    training_data,
-)
+from datacurate.profiling.execute import ProfileProgress, profile, run
+from datacurate.profiling.plan import RANKS_SUFFIX, ProfilePlan, plan, workspace_of
 
 __all__ = [
     "RANKS_SUFFIX",
+    "ProfilePlan",
     "ProfileProgress",
-    "at_once",
-    "decided",
-    "estimated",
-    "for_images",
-    "is_unfinished",
-    "planned",
+    "plan",
     "profile",
-    "refuse_finished",
-    "resolved",
-    "state_directory",
-    "training_data",
+    "run",
+    "workspace_of",
 ]

@@ -1,4 +1,4 @@
-"""The runs of a profile, several at a time."""
+"""The runs of a profile as units that other processes can run."""
 
 from __future__ import annotations
 
@@ -9,62 +9,65 @@ from typing import Any
 
 import numpy.typing as npt
 
-from datacurate.profiling.runs import is_made, member
+from datacurate.profiling.runs import is_finished, train_and_measure
 from datacurate.recipes import ProfileRecipe, as_dict, from_dict
 from datacurate.training.examples import TrainingData
 from datacurate.training.history import EpochReport
-from datacurate.workers.local import Members, in_turn
+from datacurate.workers.local import Units, run_in_order
 
 _ARRAYS = ("images", "labels", "rows", "selection_images", "selection_labels")
 
 
-def runs_in_turn(
+def run_units(
     recipe: ProfileRecipe,
     data: TrainingData,
-    state: Path,
-    together: int,
+    workspace: Path,
+    concurrency: int,
     on_epoch: Callable[[int, list[EpochReport]], None],
 ) -> Generator[int]:
-    """Return the runs of a profile as `datacurate.workers.local.in_turn` yields members.
+    """Yield the runs of a profile as `datacurate.workers.local.run_in_order` does.
 
     Parameters
     ----------
     recipe : ProfileRecipe
-        With nothing left to the machine or the data.
+        Resolved.
     data : TrainingData
-    state : Path
-        The folder of the profile's state.
-    together : int
-        How many processes.
+    workspace : Path
+    concurrency : int
+        Number of processes.
     on_epoch : callable
-        Called with a run's number and its history so far after each epoch that a process saved.
+        Called with a run's number and its history after each epoch that a process saved.
     """
     runs = range(recipe.runs)
-    members = Members(
+    units = Units(
         names=[f"run {run + 1}" for run in runs],
-        unmade=[run for run in runs if not is_made(recipe, run, state)],
-        maker=f"{__name__}:make",
-        described={"recipe": as_dict(recipe), "state": str(state), "classes": data.classes},
+        pending=[run for run in runs if not is_finished(recipe, run, workspace)],
+        function=f"{__name__}:run_unit",
+        description={
+            "recipe": as_dict(recipe),
+            "workspace": str(workspace),
+            "classes": data.classes,
+        },
         arrays={name: getattr(data, name) for name in _ARRAYS},
     )
-    return in_turn(members, together, lambda run, told: on_epoch(run, _history(told)))
-
-
-def make(
-    described: Mapping[str, Any],
-    arrays: Mapping[str, npt.NDArray[Any]],
-    run: int,
-    tell: Callable[[Any], None],
-) -> None:
-    """Make a run as `runs_in_turn` describes it; tell its history after each epoch."""
-    member(
-        from_dict(ProfileRecipe, described["recipe"]),
-        run,
-        TrainingData(**arrays, classes=described["classes"]),
-        Path(described["state"]),
-        lambda history: tell([asdict(epoch) for epoch in history]),
+    return run_in_order(
+        units,
+        concurrency,
+        lambda run, message: on_epoch(run, [EpochReport(**values) for values in message]),
     )
 
 
-def _history(told: list[dict[str, Any]]) -> list[EpochReport]:
-    return [EpochReport(**values) for values in told]
+def run_unit(
+    description: Mapping[str, Any],
+    arrays: Mapping[str, npt.NDArray[Any]],
+    run: int,
+    send: Callable[[Any], None],
+) -> None:
+    """Train and measure the run that `run_units` describes; send its history after each epoch."""
+    train_and_measure(
+        from_dict(ProfileRecipe, description["recipe"]),
+        run,
+        TrainingData(**arrays, classes=description["classes"]),
+        Path(description["workspace"]),
+        lambda history: send([asdict(epoch) for epoch in history]),
+    )

@@ -1,4 +1,4 @@
-"""How long a profile will take here, from a few real steps that are thrown away."""
+"""How long a profile takes on this machine, measured on a few real steps."""
 
 from __future__ import annotations
 
@@ -11,130 +11,134 @@ import torch
 from datacurate.attacks.frozen import frozen
 from datacurate.data.batches import as_pixels
 from datacurate.errors import UsageError
-from datacurate.profiling.stages import names_at_best
+from datacurate.profiling.stages import measures_at_best
 from datacurate.recipes import ProfileRecipe
-from datacurate.training.devices import autocast, crowding, deterministic
+from datacurate.training.devices import autocast, deterministic, oversubscription
 from datacurate.training.examples import TrainingData, initial_network
 from datacurate.training.loop import pace
 from datacurate.training.measures import BATCH
-from datacurate.workers.local import limited
+from datacurate.workers.local import limit_concurrency
 
 MOST_RUNS = 10
-"""As many as the paper's (S0, A.2); more time than they take is left unused."""
+"""Runs of the paper (Dong et al. 2021, appendix A.2). A longer budget is left unused."""
 
 FEWEST_EPOCHS = 2
-"""With fewer, every example is right or wrong once."""
+"""With one epoch, an example is only correct or incorrect once."""
 
-_RESERVED = 0.9
+_USABLE = 0.9  # share of a budget that is planned; the rest is reserve
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds that a profile's parts take.
+    """Seconds that the parts of a profile take.
 
     Attributes
     ----------
     trainings : float
     measures : float
-        At most: minimum perturbations that are found early cost less.
-    at_once : int
-        How many runs go on at a time.
+        At most: a small minimum perturbation is found early and costs less.
+    concurrency : int
+        How many runs are trained at a time.
     """
 
     trainings: float
     measures: float
-    at_once: int
+    concurrency: int
 
     @property
     def total(self) -> float:
-        """All of it, at most."""
+        """Seconds in total, at most."""
         return self.trainings + self.measures
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a profile's runs take here, each alone.
+    """Seconds that one run of a profile takes here when it runs alone.
 
     Attributes
     ----------
     setup_seconds : float
-        Paid once.
+        Once, not for every run.
     epoch_seconds : float
     measuring_seconds : float
-        A run's measures, at most.
+        Measures of a run, at most.
     """
 
     setup_seconds: float
     epoch_seconds: float
     measuring_seconds: float
 
-    def of(self, recipe: ProfileRecipe, at_once: int) -> Estimate:
-        """Return an estimate for a recipe like the one whose cost this is.
+    def estimate(self, recipe: ProfileRecipe, concurrency: int) -> Estimate:
+        """Return the estimate for a recipe with this cost; its runs and epochs may differ.
 
-        The steps were timed with one training going on. Several share the cores or the GPUs: where
-        there are fewer of these than they ask for, the time is that of waiting for them too.
+        The steps were timed with one training at a time. Where several trainings ask for more
+        cores or GPUs than there are, the estimate grows by that factor.
 
         Parameters
         ----------
         recipe : ProfileRecipe
-            With nothing left to the machine or the data; its runs and epochs may be others.
-        at_once : int
-            How many runs go on at a time.
+            Resolved.
+        concurrency : int
+            How many runs are trained at a time.
         """
-        rounds = math.ceil(recipe.runs / at_once) * crowding(recipe.execution, at_once)
+        rounds = math.ceil(recipe.runs / concurrency) * oversubscription(
+            recipe.execution, concurrency
+        )
         trainings = self.setup_seconds + rounds * self.epoch_seconds * recipe.training.epochs
-        return Estimate(trainings, rounds * self.measuring_seconds, at_once)
+        return Estimate(trainings, rounds * self.measuring_seconds, concurrency)
 
 
-def cost(recipe: ProfileRecipe, data: TrainingData) -> Cost:
-    """Return what the runs of a recipe take, from a few real steps.
+def measure_cost(recipe: ProfileRecipe, data: TrainingData) -> Cost:
+    """Return the time that a run of a recipe takes, measured on a few real steps.
 
     Parameters
     ----------
     recipe : ProfileRecipe
-        With nothing left to the machine or the data.
+        Resolved.
     data : TrainingData
     """
-    found = pace(recipe.training, recipe.execution, data)
+    timing = pace(recipe.training, recipe.execution, data)
     passes = passes_of_measures(recipe)
     measuring = passes * _seconds_per_pass(recipe, data) if passes else 0.0
-    return Cost(found.setup_seconds, found.epoch_seconds, measuring)
+    return Cost(timing.setup_seconds, timing.epoch_seconds, measuring)
 
 
-def within(recipe: ProfileRecipe, seconds: float, known: Cost, parallel: int) -> ProfileRecipe:
-    """Return a recipe with the runs and epochs that fit into a time.
+def fit_into_time(
+    recipe: ProfileRecipe, seconds: float, cost: Cost, parallel: int
+) -> ProfileRecipe:
+    """Return a recipe with the number of runs and epochs that fit into a time.
 
-    Another epoch tells more than another run of the same kind, so there are no more runs than go
-    on at a time before the recipe's epochs fit; after that, as many as fit.
+    An additional epoch tells more than an additional run. So runs beyond `parallel` are only added
+    once all epochs of the recipe fit.
 
     Parameters
     ----------
     recipe : ProfileRecipe
-        With nothing left to the machine or the data.
+        Resolved.
     seconds : float
-        Of which a tenth is kept in reserve.
-    known : Cost
+        The whole time; a tenth of it is reserve.
+    cost : Cost
         Of this recipe.
     parallel : int
-        How many runs may go on at a time.
+        How many runs may be trained at a time.
 
     Raises
     ------
     UsageError
         If not even `FEWEST_EPOCHS` fit.
     """
-    most = _RESERVED * seconds
+    usable = _USABLE * seconds
 
     def fits(runs: int, epochs: int) -> bool:
         tried = replace(recipe, runs=runs, training=replace(recipe.training, epochs=epochs))
-        return known.of(tried, limited(parallel, runs)).total <= most
+        return cost.estimate(tried, limit_concurrency(parallel, runs)).total <= usable
 
-    runs, whole = limited(parallel, recipe.runs), recipe.training.epochs
+    runs, whole = limit_concurrency(parallel, recipe.runs), recipe.training.epochs
     fewest = min(FEWEST_EPOCHS, whole)
     epochs = max((n for n in range(fewest, whole + 1) if fits(runs, n)), default=0)
     if epochs == 0:
         training = replace(recipe.training, epochs=fewest)
-        least = known.of(replace(recipe, runs=runs, training=training), runs).total / _RESERVED
+        least = cost.estimate(replace(recipe, runs=runs, training=training), runs).total / _USABLE
         raise UsageError(
             f"not even {fewest} epochs fit into the time",
             expected=f"--budget of {least / 60:.1f} minutes or more",
@@ -147,12 +151,12 @@ def within(recipe: ProfileRecipe, seconds: float, known: Cost, parallel: int) ->
 
 
 def passes_of_measures(recipe: ProfileRecipe) -> int:
-    """Return how many forward or backward passes over the data a run's measures take, at most.
+    """Return how many forward or backward passes over the data the measures of a run take, at most.
 
-    A forward pass serves everything that is read from clean logits; the minimum perturbation takes
-    a forward and a backward pass for each 1/255 up to its cap.
+    One forward pass serves all measures of clean logits. The minimum perturbation takes a forward
+    and a backward pass for each 1/255 up to its cap.
     """
-    passes = ("el2n" in recipe.measures) + bool(names_at_best(recipe))
+    passes = ("el2n" in recipe.measures) + bool(measures_at_best(recipe))
     if "final_probability" in recipe.measures:
         passes += 2 * recipe.final_attack.steps + 1
     if "minimum_perturbation" in recipe.measures:

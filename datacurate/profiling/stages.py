@@ -1,4 +1,4 @@
-"""When a profile takes its measures: during each training, at its best network, at its last."""
+"""When a run takes its measures: early in training, at the best checkpoint, at the last one."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from datacurate.training.loop import Fit, Probe
 from datacurate.training.measures import Scores, measure, probability_under_attack
 
 AT_BEST: tuple[Measure, ...] = ("clean_probability", "minimum_perturbation")
-"""Those measures of recipes that are taken at the best checkpoint."""
+"""Measures that are taken at the best checkpoint."""
 
 
-def settled(recipe: ProfileRecipe) -> ProfileRecipe:
-    """Return a recipe whose EL2N, if it measures it, falls within the training.
+def check_measures(recipe: ProfileRecipe) -> ProfileRecipe:
+    """Check a recipe's measures, and return it with the EL2N epoch within the training.
 
     Raises
     ------
     RecipeError
-        If it measures EL2N of adversarial training, or ranks by what it does not measure or by
-        what cannot be pooled.
+        If it measures EL2N in adversarial training, ranks by a column that it does not measure, or
+        pools columns that cannot be pooled.
     """
     _check_ranked_columns(recipe)
     if "el2n" not in recipe.measures:
@@ -44,18 +44,18 @@ def settled(recipe: ProfileRecipe) -> ProfileRecipe:
     return replace(recipe, el2n_epoch=min(recipe.el2n_epoch, recipe.training.epochs))
 
 
-def names_at_best(recipe: ProfileRecipe) -> tuple[Measure, ...]:
-    """Return those of a recipe's measures that are taken at the best checkpoint."""
+def measures_at_best(recipe: ProfileRecipe) -> tuple[Measure, ...]:
+    """Return the measures of a recipe that are taken at the best checkpoint."""
     return tuple(name for name in recipe.measures if name in AT_BEST)
 
 
-def after_training(recipe: ProfileRecipe) -> bool:
-    """Return whether a recipe measures anything of a finished training's networks."""
-    return bool(names_at_best(recipe)) or "final_probability" in recipe.measures
+def measures_after_training(recipe: ProfileRecipe) -> bool:
+    """Return whether a recipe takes measures after training."""
+    return bool(measures_at_best(recipe)) or "final_probability" in recipe.measures
 
 
-def early(recipe: ProfileRecipe, data: TrainingData) -> Probe | None:
-    """Return what a recipe measures early in its trainings, or None.
+def early_probe(recipe: ProfileRecipe, data: TrainingData) -> Probe | None:
+    """Return the probe for what a recipe measures early in training, or None.
 
     ``error_norm`` is ‖softmax − one-hot label‖₂ of each training example, unaugmented, with running
     batch statistics. Its mean over the runs is EL2N (Paul et al., 2021, section 3).
@@ -64,7 +64,7 @@ def early(recipe: ProfileRecipe, data: TrainingData) -> Probe | None:
         return None
 
     def error_norm(net: nn.Module) -> dict[str, Tensor]:
-        found = measure(
+        scores = measure(
             net,
             data.images[data.rows],
             data.labels[data.rows],
@@ -72,38 +72,38 @@ def early(recipe: ProfileRecipe, data: TrainingData) -> Probe | None:
             cap=recipe.perturbation_cap,
             execution=recipe.execution,
         )
-        return {"error_norm": torch.from_numpy(found["el2n"])}
+        return {"error_norm": torch.from_numpy(scores["el2n"])}
 
     return Probe(recipe.el2n_epoch, error_norm)
 
 
-def at_end(recipe: ProfileRecipe, finished: Fit, data: TrainingData, state: Path) -> Scores:
-    """Return a recipe's measures of the training examples by a run's best and last networks.
+def measure_at_end(recipe: ProfileRecipe, fitted: Fit, data: TrainingData, state: Path) -> Scores:
+    """Measure the training examples with a run's best and last networks.
 
     Parameters
     ----------
     recipe : ProfileRecipe
-        With nothing left to the machine.
-    finished : Fit
+        Resolved.
+    fitted : Fit
     data : TrainingData
     state : Path
-        Where they are kept once they are computed, and read from if they are there.
+        File of the computed measures: read if it exists, else written.
 
     Raises
     ------
     CheckpointError
-        If what is kept is damaged.
+        If that file is damaged.
     """
-    if not after_training(recipe):
+    if not measures_after_training(recipe):
         return {}
     if not state.exists():
         images, labels = data.images[data.rows], data.labels[data.rows]
-        found: Scores = {}
+        scores: Scores = {}
         with deterministic(recipe.execution) as device:
             net = initial_network(recipe.training, data, recipe.seed).to(device)
-            if names := names_at_best(recipe):
-                net.load_state_dict(finished.best)
-                found = measure(
+            if names := measures_at_best(recipe):
+                net.load_state_dict(fitted.best)
+                scores = measure(
                     net,
                     images,
                     labels,
@@ -112,11 +112,11 @@ def at_end(recipe: ProfileRecipe, finished: Fit, data: TrainingData, state: Path
                     execution=recipe.execution,
                 )
             if "final_probability" in recipe.measures:
-                net.load_state_dict(finished.last)
-                found["final_probability"] = probability_under_attack(
+                net.load_state_dict(fitted.last)
+                scores["final_probability"] = probability_under_attack(
                     net, images, labels, recipe.final_attack, recipe.execution
                 )
-        save_tensors(state, {name: torch.from_numpy(values) for name, values in found.items()})
+        save_tensors(state, {name: torch.from_numpy(values) for name, values in scores.items()})
     return {name: values.numpy() for name, values in load_tensors(state).items()}
 
 
@@ -124,8 +124,8 @@ def _check_ranked_columns(recipe: ProfileRecipe) -> None:
     unmeasured = (set(recipe.rank_by) & set(get_args(Measure))) - set(recipe.measures)
     if unmeasured or not recipe.rank_by:
         raise RecipeError(
-            "the recipe ranks by what it does not measure",
-            expected="rank_by of columns that every run has, or that measures names",
+            "the recipe ranks by a column that it does not measure",
+            expected="rank_by names columns that every run has, or that are in measures",
             got=f"rank_by = {', '.join(recipe.rank_by) or 'nothing'}; "
             f"measures = {', '.join(recipe.measures) or 'nothing'}",
             hint=f"--set measures={','.join((*recipe.measures, *sorted(unmeasured)))}"

@@ -1,6 +1,6 @@
-"""Where a training runs and with which kernels: decided once, then part of the recipe.
+"""Devices: where a training runs, with which data type, threads and kernels.
 
-What a training asks of a CPU or of CUDA is all in this module.
+All code that depends on CPU or CUDA in training is in this module.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from datacurate.recipes import Execution
 _GRAPHS = 64  # of one network class in one process, all shapes and modes together
 
 
-def resolve(execution: Execution, at_once: int = 1) -> Execution:
+def resolve(execution: Execution, concurrency: int = 1) -> Execution:
     """Return an execution with every ``"auto"`` decided for this machine.
 
-    bfloat16 is taken where the device multiplies it in hardware and faster than float32; float16
-    never, for CPUs have no fast kernels for it. Threads left open are all cores, shared by as many
-    trainings as run `at_once`. Kernels left open are eager: for what trainings are long enough to
-    compile, see `datacurate.training.kernels.decide`.
+    bfloat16 is chosen where the device multiplies it in hardware, and faster than float32. float16
+    is never chosen, because CPUs have no fast kernels for it. Open threads are all cores, divided
+    among `concurrency` trainings. Open kernels are eager; see
+    `datacurate.training.kernels.choose_kernels` for trainings that are long enough to compile.
 
     Raises
     ------
     UsageError
-        If the device named does not exist here.
+        If the requested device does not exist here.
     """
     device = execution.device
     if device == "auto":
@@ -44,27 +44,27 @@ def resolve(execution: Execution, at_once: int = 1) -> Execution:
     dtype = execution.dtype
     if dtype == "auto":
         dtype = "bfloat16" if _faster_in_bfloat16(device) else "float32"
-    threads = execution.threads or max(1, cores() // at_once)
+    threads = execution.threads or max(1, cores() // concurrency)
     kernels = "eager" if execution.kernels == "auto" else execution.kernels
     return replace(execution, device=device, dtype=dtype, threads=threads, kernels=kernels)
 
 
-def of_member(execution: Execution, run: int) -> Execution:
-    """Return the execution of one run of several: on CUDA without a number, a GPU in turn.
+def device_of_unit(execution: Execution, run: int) -> Execution:
+    """Return the execution of one unit. With several GPUs and no GPU named, they take turns.
 
-    It depends on the run alone, not on which runs go on beside it.
+    The result depends on the unit's number alone, not on which other units run.
     """
     if execution.device != "cuda" or torch.cuda.device_count() < 2:
         return execution
     return replace(execution, device=f"cuda:{run % torch.cuda.device_count()}")
 
 
-def crowding(execution: Execution, at_once: int) -> float:
-    """Return how many times more so many trainings ask for than there is; 1 if there is enough."""
+def oversubscription(execution: Execution, concurrency: int) -> float:
+    """Return by what factor the trainings ask for more cores or GPUs than there are, at least 1."""
     if execution.device.startswith("cuda"):
-        there = torch.cuda.device_count() if execution.device == "cuda" else 1
-        return max(1.0, at_once / there)
-    return max(1.0, at_once * execution.threads / cores())
+        gpus = torch.cuda.device_count() if execution.device == "cuda" else 1
+        return max(1.0, concurrency / gpus)
+    return max(1.0, concurrency * execution.threads / cores())
 
 
 def default_device() -> str:
@@ -73,7 +73,7 @@ def default_device() -> str:
 
 
 def describe(execution: Execution) -> str:
-    """Return the name of the accelerator, or ``"CPU"``, with the type of its arithmetic."""
+    """Return the name of the device with data type, kernels and threads."""
     name = "CPU"
     if execution.device.startswith("cuda"):
         name = torch.cuda.get_device_name(execution.device)
@@ -82,23 +82,23 @@ def describe(execution: Execution) -> str:
 
 @contextlib.contextmanager
 def deterministic(execution: Execution) -> Iterator[torch.device]:
-    """Run a block with the recipe's threads and only kernels that repeat to the bit.
+    """Run a block with the recipe's threads and deterministic kernels only.
 
-    The process's own settings are restored afterwards.
+    The settings of the process are restored afterwards.
     """
     threads = torch.get_num_threads()
     was = torch.are_deterministic_algorithms_enabled()
     benchmark = torch.backends.cudnn.benchmark
     filled = memory.fill_uninitialized_memory  # type: ignore[attr-defined]
-    # cuBLAS reads it when it starts; without it deterministic mode refuses matrix products.
+    # cuBLAS reads this when it starts. Without it, deterministic mode refuses matrix products.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(execution.threads)
     torch.use_deterministic_algorithms(True)
-    # It would write every result twice, for programs that read what nobody has written.
+    # Filling memory only helps programs that read uninitialised memory, and costs time.
     memory.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     try:
-        with _every_graph_compiled(execution):
+        with _refuse_uncompiled_graphs(execution):
             yield torch.device(execution.device)
     finally:
         torch.set_num_threads(threads)
@@ -108,8 +108,8 @@ def deterministic(execution: Execution) -> Iterator[torch.device]:
 
 
 @contextlib.contextmanager
-def memory_said(execution: Execution, batch_size: int) -> Iterator[None]:
-    """Say of a block that runs out of memory which batch size to try.
+def explain_out_of_memory(execution: Execution, batch_size: int) -> Iterator[None]:
+    """Turn an out-of-memory error of a block into one that suggests a batch size.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def memory_said(execution: Execution, batch_size: int) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        # torch has an error of its own for accelerators; on the CPU only the message tells.
+        # torch has an error class for accelerators. On a CPU only the message tells.
         if isinstance(error, RuntimeError) and not (
             isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
         ):
@@ -136,13 +136,13 @@ def autocast(execution: Execution) -> torch.autocast:
 
 
 def compiled(net: nn.Module, execution: Execution) -> nn.Module:
-    """Return a module that shares a network's weights and modes and computes in compiled graphs.
+    """Return a compiled module that shares a network's weights and modes.
 
-    There is a graph for each shape of input and each of: training, attack (eval mode, frozen
-    parameters), no gradient at all. Networks of one kind share them, whatever their weights. Full
-    graphs only: what cannot be compiled raises one of `compile_errors`.
+    There is one graph for each input shape and each of training, attack (eval mode, frozen
+    parameters) and inference. Networks of one class share the graphs. Only full graphs are
+    compiled: a graph that cannot be compiled raises one of `compile_errors`.
     """
-    # The generated code is for one number of threads, which decides the order of its sums.
+    # The number of threads decides the order of sums, so the code is compiled for it.
     options = {"cpp.threads": execution.threads}
     return cast(
         nn.Module,
@@ -150,18 +150,18 @@ def compiled(net: nn.Module, execution: Execution) -> nn.Module:
     )
 
 
-class Replaying(nn.Module):
-    """A network whose passes under attack are recorded and replayed, for CUDA.
+class RecordedPasses(nn.Module):
+    """A network whose attack passes are recorded as CUDA graphs and replayed.
 
-    It shares the network's weights and modes, and gives the same results. Recorded is what attacks
-    repeat: a pass over a full batch in eval mode, with a gradient to the images alone.
+    It shares the network's weights and modes, and gives the same results. Only the pass that
+    attacks repeat is recorded: a full batch in eval mode, with gradients to the images alone.
 
     Parameters
     ----------
     net : Module
     execution : Execution
     batch_size : int
-        Of a full batch.
+        Size of a full batch.
     """
 
     def __init__(self, net: nn.Module, execution: Execution, batch_size: int) -> None:
@@ -176,29 +176,28 @@ class Replaying(nn.Module):
         self._attacked = Replayed(attacked, sizes=(batch_size,))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits of a full batch of images."""
+        """Return the logits of a full batch of images."""
         if x.requires_grad and torch.is_grad_enabled() and not self.net.training:
             return self._attacked(x)
         logits: Tensor = self.net(x)
         return logits
 
 
-def in_graphs(net: nn.Module, execution: Execution, batch_size: int) -> nn.Module:
-    """Return what full batches go through: it shares a network's weights and modes.
+def fast_passes(net: nn.Module, execution: Execution, batch_size: int) -> nn.Module:
+    """Return the module that full batches pass through; it shares a network's weights and modes.
 
-    Compiled graphs where they are asked for, on CUDA recordings of the network's own kernels, else
-    the network itself.
+    Compiled graphs if the recipe asks for them, recorded passes on CUDA, else the network itself.
     """
     if execution.kernels == "compiled":
         return compiled(net, execution)
     if execution.device.startswith("cuda"):
-        return Replaying(net, execution, batch_size)
+        return RecordedPasses(net, execution, batch_size)
     return net
 
 
 def compile_errors() -> tuple[type[Exception], ...]:
-    """Return what is raised where a graph cannot be made."""
-    if "torch._dynamo" not in sys.modules:  # it takes seconds to import, and nothing was compiled
+    """Return the exceptions that are raised when a graph cannot be compiled."""
+    if "torch._dynamo" not in sys.modules:  # importing it takes seconds, and nothing was compiled
         return ()
     from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
     from torch._inductor.exc import CppCompileError, InvalidCxxCompiler
@@ -207,14 +206,14 @@ def compile_errors() -> tuple[type[Exception], ...]:
 
 
 def compiled_files() -> str:
-    """Return the folder of what was compiled, where a killed compiler may leave half a file."""
+    """Return the folder of compiled files, where a killed compiler may leave half a file."""
     from torch._inductor.runtime.cache_dir_utils import cache_dir
 
     return cache_dir()
 
 
 def compiler_missing(device: str) -> str | None:
-    """Return why nothing can be compiled for a device, or None if there is a compiler."""
+    """Return why a device has no compiler, or None if it has one."""
     if device.startswith("cuda"):
         from torch.utils._triton import has_triton
 
@@ -230,8 +229,8 @@ def compiler_missing(device: str) -> str | None:
 
 
 @contextlib.contextmanager
-def _every_graph_compiled(execution: Execution) -> Iterator[None]:
-    """Keep a graph too many from being run without being compiled, which would change the bits."""
+def _refuse_uncompiled_graphs(execution: Execution) -> Iterator[None]:
+    """Raise instead of running a graph uncompiled, which would change the bits."""
     if execution.kernels != "compiled":
         yield
         return
@@ -257,9 +256,9 @@ def _check_device(device: str) -> None:
 def _faster_in_bfloat16(device: str) -> bool:
     """Return whether convolutions take less time in bfloat16 than in float32.
 
-    Where the instructions are there, they mostly do. Intel's CPUs with AVX-512 bf16 take nearly
-    twice as long with it where AMX is missing or hidden by a virtual machine. Nothing is timed: the
-    answer must be the same every time.
+    They mostly do where the instructions exist. Intel CPUs with AVX-512 bf16 take nearly twice as
+    long where AMX is missing or hidden by a virtual machine. Nothing is timed, because the answer
+    must be the same every time.
     """
     if device.startswith("cuda"):
         with torch.cuda.device(device):

@@ -1,7 +1,7 @@
-"""Kernels tried on a real batch, beside eager float32 from the same weights.
+"""Try kernels on a real batch, against eager float32 from the same weights.
 
-Single releases of torch have had kernels that were wrong or ten times slower, so neither compiled
-graphs nor low precision are believed: logits, losses and gradients are compared.
+Some releases of torch had kernels that were wrong or ten times slower. So compiled graphs and low
+precision are only used after their logits, losses and gradients were compared.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from datacurate.recipes import Execution, Training
 from datacurate.training import devices
 from datacurate.training.examples import TrainingData, initial_network
 
-# Measured with bfloat16 at initial weights, from the small networks to VGG-16 (the worst): logits
-# off by at most 0.4 %, cosines from 0.92, 88 % of signs. Deeper networks need room.
+# Measured with bfloat16 at initial weights, from the small networks to VGG-16 (the worst): logit
+# error at most 0.4 %, cosines from 0.92, 88 % of signs. Deeper networks need a wider margin.
 _ERROR = {"float32": 1e-3, "bfloat16": 0.1}
 _COSINE = {"float32": 0.999, "bfloat16": 0.8}
 _SIGNS = {"float32": 0.99, "bfloat16": 0.75}
@@ -31,25 +31,25 @@ _TIMED = 3
 
 @dataclass(frozen=True)
 class Trial:
-    """Kernels on one batch, beside eager float32 from the same weights.
+    """How kernels compare with eager float32 on one batch, from the same weights.
 
     Attributes
     ----------
     dtype, kernels : str
     first_seconds : float
-        Of the first pass, compiling included.
+        Time of the first pass, with compilation.
     step_seconds : float
-        Of a training step: the attack's passes and the training pass, the best of three.
+        Time of a training step: the attack's passes and the training pass, best of three.
     logits_error : float
         ‖logits − reference‖ / ‖reference‖ in eval mode.
     loss_error : float
         |loss − reference| / reference in train mode.
     input_cosine, weight_cosine : float
-        Of the gradients: to the pixels in eval mode, to the weights in train mode.
+        Cosine of the gradients: to the pixels in eval mode, to the weights in train mode.
     sign_agreement : float
-        Fraction of the pixels whose gradients have the same sign; an attack takes no more.
+        Fraction of pixels whose gradients have the same sign. An attack uses only the sign.
     refused : str
-        Why they are not taken; empty if they are.
+        Why the kernels are not used; empty if they are.
     """
 
     dtype: str
@@ -66,7 +66,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Passes:
-    """What an attack's pass and a training pass over a batch give, and the time of a step."""
+    """Results of an attack pass and a training pass over a batch, and the time of a step."""
 
     logits: Tensor
     pixels: Tensor
@@ -75,13 +75,13 @@ class Passes:
     seconds: float
 
 
-def made(
+def try_kernels(
     candidate: Execution,
     training: Training,
     data: TrainingData,
     reference: Passes,
 ) -> Trial:
-    """Return what kernels did, refused if they cannot be compiled or are wrong.
+    """Return how kernels compare; refused if they cannot be compiled or are wrong.
 
     Parameters
     ----------
@@ -89,66 +89,68 @@ def made(
     training : Training
     data : TrainingData
     reference : Passes
-        Of eager float32.
+        The passes of eager float32.
     """
     dtype, kernels = candidate.dtype, candidate.kernels
     try:
-        found, first = measured(candidate, training, data)
+        passes, first = measure_kernels(candidate, training, data)
     except devices.compile_errors() as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         return Trial(
             dtype,
             kernels,
             refused=f"they cannot be compiled here ({reason}); if a compiler was killed, remove "
-            f"what it left in {devices.compiled_files()}",
+            f"its files in {devices.compiled_files()}",
         )
     trial = Trial(
         dtype,
         kernels,
         first_seconds=first,
-        step_seconds=found.seconds,
-        logits_error=_distance(found.logits, reference.logits),
-        loss_error=abs(found.loss - reference.loss) / abs(reference.loss),
-        input_cosine=_cosine(found.pixels, reference.pixels),
-        sign_agreement=float((found.pixels.sign() == reference.pixels.sign()).double().mean()),
-        weight_cosine=_cosine(found.weights, reference.weights),
+        step_seconds=passes.seconds,
+        logits_error=_distance(passes.logits, reference.logits),
+        loss_error=abs(passes.loss - reference.loss) / abs(reference.loss),
+        input_cosine=_cosine(passes.pixels, reference.pixels),
+        sign_agreement=float((passes.pixels.sign() == reference.pixels.sign()).double().mean()),
+        weight_cosine=_cosine(passes.weights, reference.weights),
     )
-    return replace(trial, refused=_error(trial))
+    return replace(trial, refused=_describe_error(trial))
 
 
-def _error(trial: Trial) -> str:
-    """Return how kernels are wrong; nothing if they are not."""
-    # Written so that a value that is not a number is an objection too.
-    right = (
+def _describe_error(trial: Trial) -> str:
+    """Return in words how kernels are wrong; empty if they are not."""
+    # Written so that NaN counts as wrong.
+    accepted = (
         trial.logits_error <= _ERROR[trial.dtype]
         and trial.loss_error <= _ERROR[trial.dtype]
         and trial.input_cosine >= _COSINE[trial.dtype]
         and trial.weight_cosine >= _COSINE[trial.dtype]
         and trial.sign_agreement >= _SIGNS[trial.dtype]
     )
-    if right:
+    if accepted:
         return ""
     return (
-        f"they are wrong here: beside float32 logits are off by {trial.logits_error:.1%}, the "
+        f"they are wrong here: against float32 the logits are off by {trial.logits_error:.1%}, the "
         f"loss by {trial.loss_error:.1%}; cosines of gradients {trial.input_cosine:.3f} "
         f"(pixels) and {trial.weight_cosine:.3f} (weights), {trial.sign_agreement:.1%} of signs"
     )
 
 
-def measured(execution: Execution, training: Training, data: TrainingData) -> tuple[Passes, float]:
-    """Return what kernels make of the first batch, and the seconds of the first time."""
+def measure_kernels(
+    execution: Execution, training: Training, data: TrainingData
+) -> tuple[Passes, float]:
+    """Return the passes of an execution over the first batch, and the seconds of the first pass."""
     with devices.deterministic(execution) as device:
         net = initial_network(training, data, seed=0).to(device)
         rows = data.rows[: training.optimizer.batch_size]
-        model = devices.in_graphs(net, execution, len(rows))
+        model = devices.fast_passes(net, execution, len(rows))
         images = torch.from_numpy(data.images[rows]).to(device)
         x = augmented(images, np.arange(len(rows)), training.augmentation, 0, 0)
         y = torch.from_numpy(data.labels[rows]).to(device)
         started = time.perf_counter()
         _pass(model, x, y, execution, training.attack.steps)
         first = time.perf_counter() - started
-        # Running statistics have moved in the first pass: nothing in train mode depends on them,
-        # and the attack's pass is compared after as many passes in each.
+        # The first pass moves the running statistics. Train mode does not use them, and the attack
+        # passes are compared after the same number of passes.
         again = [_pass(model, x, y, execution, training.attack.steps) for _ in range(_TIMED)]
         return replace(again[0], seconds=min(passes.seconds for passes in again)), first
 
@@ -156,7 +158,7 @@ def measured(execution: Execution, training: Training, data: TrainingData) -> tu
 def _pass(
     model: nn.Module, x: Tensor, y: Tensor, execution: Execution, attack_steps: int
 ) -> Passes:
-    """Make one attack pass and one training pass; no weight is changed."""
+    """Run one attack pass and one training pass without changing weights."""
     started = time.perf_counter()
     x = x.detach().requires_grad_()
     with devices.autocast(execution), frozen(model), torch.enable_grad():

@@ -126,7 +126,7 @@ def fit(
                     hint="begin anew with --force",
                 ) from error
         for epoch in range(len(run.history), training.epochs):
-            with devices.memory_said(execution, training.optimizer.batch_size):
+            with devices.explain_out_of_memory(execution, training.optimizer.batch_size):
                 run.train_epoch(epoch)
                 if probe is not None and probe.epoch == epoch + 1:
                     run.probed = probe.compute(run.net)
@@ -159,7 +159,7 @@ def pace(training: Training, execution: Execution, data: TrainingData, steps: in
     What is compiled for them serves the trainings that follow in this process.
     """
     with (
-        devices.memory_said(execution, training.optimizer.batch_size),
+        devices.explain_out_of_memory(execution, training.optimizer.batch_size),
         devices.deterministic(execution) as device,
     ):
         began = time.perf_counter()
@@ -190,7 +190,7 @@ class Run:
         self.step = method(training.method)
         self.net = initial_network(training, data, seed).to(device)
         # Graphs are for one shape: full batches go through them, a last short one does not.
-        self.full = devices.in_graphs(self.net, execution, training.optimizer.batch_size)
+        self.full = devices.fast_passes(self.net, execution, training.optimizer.batch_size)
         optimizer = training.optimizer
         self.optimizer = torch.optim.SGD(
             self.net.parameters(),

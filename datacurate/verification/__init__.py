@@ -1,4 +1,6 @@
-"""Did the pruning help? Retrain on chosen, all and random examples, attack, compare over seeds."""
+"""Measure what pruning did: train arms of examples, attack the networks, compare over seeds."""
+
+from __future__ import annotations
 
 from datacurate.verification.arms import (
     KEPT_ARM,
@@ -9,49 +11,45 @@ from datacurate.verification.arms import (
     with_own_arms,
 )
 from datacurate.verification.comparing import Comparison, correction
-from datacurate.verification.execute import (
-    at_once,
-    decided,
-    estimated_seconds,
-    is_unfinished,
-    planned,
+from datacurate.verification.execute import run, verify
+from datacurate.verification.plan import (
+    VerificationPlan,
+    plan,
     refuse_existing_record,
-    resolved,
-    stated_effect,
-    verify,
+    workspace_of,
 )
-from datacurate.verification.record import as_record, judged_again, read_record
-from datacurate.verification.results import Member, StandardMember, Verification
+from datacurate.verification.record import as_record, compare_again, read_record
+from datacurate.verification.results import StandardNetwork, TrainedNetwork, Verification
 from datacurate.verification.surrogate import surrogate_for
-from datacurate.verification.sweeping import Point, sweep
+from datacurate.verification.sweeping import Point, SweepPlan, plan_sweep, run_sweep, sweep
 from datacurate.verification.trainings import VerificationProgress
 
 __all__ = [
     "KEPT_ARM",
     "Comparison",
     "GivenRows",
-    "Member",
     "Point",
-    "StandardMember",
+    "StandardNetwork",
+    "SweepPlan",
+    "TrainedNetwork",
     "Verification",
+    "VerificationPlan",
     "VerificationProgress",
     "arms_of",
     "as_record",
-    "at_once",
+    "compare_again",
     "correction",
-    "decided",
-    "estimated_seconds",
     "held_out_rows",
-    "is_unfinished",
-    "judged_again",
     "pairs",
-    "planned",
+    "plan",
+    "plan_sweep",
     "read_record",
     "refuse_existing_record",
-    "resolved",
-    "stated_effect",
+    "run",
+    "run_sweep",
     "surrogate_for",
     "sweep",
     "verify",
     "with_own_arms",
+    "workspace_of",
 ]

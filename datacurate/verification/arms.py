@@ -14,7 +14,7 @@ from datacurate.data import DataSet, ImageData
 from datacurate.errors import UnknownNameError, UsageError
 from datacurate.fingerprints import U64, mix64, seed64
 from datacurate.recipes import VerifyRecipe
-from datacurate.selection.select import keep_per_class
+from datacurate.selection.per_class import keep_per_class
 
 I64 = npt.NDArray[np.int64]
 

@@ -1,4 +1,4 @@
-"""What the arms' differences say: from what became of each example, and from nothing else."""
+"""Compare arms, from the attack outcome of each example alone."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import numpy.typing as npt
 from datacurate.ranks.statistics import McNemar, Verdict, mcnemar, simultaneous_level, verdict
 
 Robust = Mapping[tuple[str, int], npt.NDArray[np.bool_]]
-"""For each arm and seed, whether each example withstood, shape (N,)."""
+"""For each arm and seed, whether each example is robust, shape (N,)."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One arm against another, at the best checkpoints, in accuracy under the suite.
+    """One arm compared with another: robust accuracy under the suite, at the best checkpoints.
 
     Attributes
     ----------
     judged, against : str
-        Arms. The verdict's difference is that of the first less that of the second.
+        Names of arms. The difference is the accuracy of the first minus that of the second.
     verdict : Verdict
     within : tuple of McNemar
-        For each pair, in the order of the seeds.
+        McNemar's test of each pair, in the order of the seeds.
     """
 
     judged: str
@@ -45,10 +45,10 @@ class Comparison:
         }
 
 
-def compared(
+def compare_arms(
     robust: Robust, pairs: Sequence[tuple[str, str]], seeds: Sequence[int]
 ) -> tuple[Comparison, ...]:
-    """Return the comparisons of pairs of arms; together their intervals hold in 95 % of cases.
+    """Compare pairs of arms. All their intervals together hold in 95 % of repetitions.
 
     Parameters
     ----------
@@ -56,10 +56,10 @@ def compared(
     pairs : sequence of (str, str)
         Which arm is judged against which.
     seeds : sequence of int
-        Those that every arm was trained with.
+        The seeds that every arm was trained with.
     """
     level = simultaneous_level(len(pairs))
-    found = []
+    comparisons = []
     for judged, against in pairs:
         first = [robust[judged, seed] for seed in seeds]
         second = [robust[against, seed] for seed in seeds]
@@ -67,14 +67,14 @@ def compared(
             100 * (int(a.sum()) - int(b.sum())) / len(a) for a, b in zip(first, second, strict=True)
         ]
         within = tuple(mcnemar(a, b) for a, b in zip(first, second, strict=True))
-        found.append(
+        comparisons.append(
             Comparison(judged, against, verdict(gains, len(first[0]), level=level), within)
         )
-    return tuple(found)
+    return tuple(comparisons)
 
 
 def correction(comparisons: int) -> str:
-    """Return in words what was done about several comparisons."""
+    """Return in words how several comparisons are corrected for."""
     if comparisons < 2:
         return "none: one comparison"
     return (

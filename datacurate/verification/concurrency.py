@@ -1,4 +1,4 @@
-"""The members of a verification, several at a time."""
+"""The trainings of a verification as units that other processes can run."""
 
 from __future__ import annotations
 
@@ -14,96 +14,102 @@ import numpy.typing as npt
 from datacurate.recipes import VerifyRecipe, as_dict, from_dict
 from datacurate.training.history import EpochReport
 from datacurate.verification.arms import Arms
-from datacurate.verification.results import Member, StandardMember
+from datacurate.verification.results import StandardNetwork, TrainedNetwork
 from datacurate.verification.surrogate import Surrogate
-from datacurate.verification.trainings import Making, Report, VerificationProgress
-from datacurate.workers.local import Members, in_turn
+from datacurate.verification.trainings import OnProgress, Trainings, VerificationProgress
+from datacurate.workers.local import Units, run_in_order
 
-_OF_ARMS = ("labels", "content", "held_out", "available")
-_OF_MAKING = ("images", "test_images", "test_labels", "tested")
-_GIVEN = "given:"  # no arm's name holds a colon
+_ARM_ARRAYS = ("labels", "content", "held_out", "available")
+_ARRAYS = ("images", "test_images", "test_labels", "attacked_rows")
+_GIVEN = "given:"  # no arm's name contains a colon
 
 
-def all_made(
-    making: Making, together: int, on_progress: Report | None = None
-) -> list[Member | StandardMember]:
-    """Return the members of a verification in the order of its plan.
+def run_units(
+    trainings: Trainings, concurrency: int, on_progress: OnProgress | None = None
+) -> list[TrainedNetwork | StandardNetwork]:
+    """Train and attack all units of a verification; return them in their order.
 
     Parameters
     ----------
-    making : Making
-    together : int
-        How many are made at a time, each in a process of its own; with 1 there is none.
+    trainings : Trainings
+    concurrency : int
+        How many units run at a time, each in a process; with 1 there is no other process.
     on_progress : callable, optional
 
     Raises
     ------
     TrainingError
-        As `datacurate.workers.local.in_turn` does.
+        As `datacurate.workers.local.run_in_order` does.
     """
-    tasks = making.plan()
-    keys = [making.key(task) for task in tasks]
-    trained = {key: making.trained(key) for key in keys}
+    units = trainings.units()
+    keys = [trainings.key(unit) for unit in units]
+    epochs = {key: trainings.saved_epochs(key) for key in keys}
 
     def report(number: int, progress: VerificationProgress) -> None:
         if progress.epoch is not None:
-            trained[keys[number]] = progress.epoch.epoch
+            epochs[keys[number]] = progress.epoch.epoch
         if on_progress is not None:
-            on_progress(replace(progress, trained=sum(trained[key] for key in keys)))
+            on_progress(replace(progress, trained=sum(epochs[key] for key in keys)))
 
-    members = Members(
-        names=[f"{task.label}, seed {task.seed}" for task in tasks],
-        # Arms of the same rows share one training: two processes would both make it.
-        unmade=[
+    order = run_in_order(
+        _describe(trainings, keys),
+        concurrency,
+        lambda number, message: report(number, _read_progress(message)),
+    )
+    with contextlib.closing(order):
+        return [trainings.train_and_attack(number, partial(report, number)) for number in order]
+
+
+def _describe(trainings: Trainings, keys: list[str]) -> Units:
+    units = trainings.units()
+    return Units(
+        names=[f"{unit.label}, seed {unit.seed}" for unit in units],
+        # Arms with the same rows share one training. Only the first of them is run.
+        pending=[
             number
-            for number, task in enumerate(tasks)
-            if keys.index(keys[number]) == number and not making.is_made(task)
+            for number, unit in enumerate(units)
+            if keys.index(keys[number]) == number and not trainings.is_finished(unit)
         ],
-        maker=f"{__name__}:make",
-        described={
-            "recipe": as_dict(making.recipe),
-            "data": making.data,
-            "state": str(making.state),
-            "surrogate": making.surrogate and asdict(making.surrogate),
-            "classes": making.arms.classes,
+        function=f"{__name__}:run_unit",
+        description={
+            "recipe": as_dict(trainings.recipe),
+            "data_hash": trainings.data_hash,
+            "workspace": str(trainings.workspace),
+            "surrogate": trainings.surrogate and asdict(trainings.surrogate),
+            "classes": trainings.arms.classes,
         },
         arrays={
-            **{name: getattr(making, name) for name in _OF_MAKING},
-            **{name: getattr(making.arms, name) for name in _OF_ARMS},
-            **{_GIVEN + name: rows for name, rows in making.arms.given.items()},
+            **{name: getattr(trainings, name) for name in _ARRAYS},
+            **{name: getattr(trainings.arms, name) for name in _ARM_ARRAYS},
+            **{_GIVEN + name: rows for name, rows in trainings.arms.given.items()},
         },
     )
-    order = in_turn(members, together, lambda number, told: report(number, _progress(told)))
-    with contextlib.closing(order):
-        return [making.made(number, partial(report, number)) for number in order]
 
 
-def make(
-    described: Mapping[str, Any],
+def run_unit(
+    description: Mapping[str, Any],
     arrays: Mapping[str, npt.NDArray[Any]],
     number: int,
-    tell: Callable[[Any], None],
+    send: Callable[[Any], None],
 ) -> None:
-    """Make a member as `all_made` describes it; tell its progress."""
+    """Train and attack the unit that `run_units` describes; send its progress."""
     given = {
         name.removeprefix(_GIVEN): rows for name, rows in arrays.items() if name.startswith(_GIVEN)
     }
     arms = Arms(
-        **{name: arrays[name] for name in _OF_ARMS}, classes=described["classes"], given=given
+        **{name: arrays[name] for name in _ARM_ARRAYS}, classes=description["classes"], given=given
     )
-    making = Making(
-        recipe=from_dict(VerifyRecipe, described["recipe"]),
+    trainings = Trainings(
+        recipe=from_dict(VerifyRecipe, description["recipe"]),
         arms=arms,
-        **{name: arrays[name] for name in _OF_MAKING},
-        data=described["data"],
-        state=Path(described["state"]),
-        surrogate=described["surrogate"] and Surrogate(**described["surrogate"]),
+        **{name: arrays[name] for name in _ARRAYS},
+        data_hash=description["data_hash"],
+        workspace=Path(description["workspace"]),
+        surrogate=description["surrogate"] and Surrogate(**description["surrogate"]),
     )
-    making.made(number, lambda progress: tell(asdict(progress)))
+    trainings.train_and_attack(number, lambda progress: send(asdict(progress)))
 
 
-def _progress(told: Mapping[str, Any]) -> VerificationProgress:
-    epoch = told["epoch"]
-    return VerificationProgress(
-        **{**told, "epoch": None if epoch is None else EpochReport(**epoch)}
-    )
+def _read_progress(message: Mapping[str, Any]) -> VerificationProgress:
+    epoch = None if message["epoch"] is None else EpochReport(**message["epoch"])
+    return VerificationProgress(**{**message, "epoch": epoch})

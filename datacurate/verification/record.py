@@ -1,4 +1,4 @@
-"""The record of a verification: written once, and enough to judge again."""
+"""The record of a verification. It holds enough to derive the verdicts again."""
 
 from __future__ import annotations
 
@@ -20,51 +20,51 @@ from datacurate.ranks.statistics import Accuracy
 from datacurate.recipes import VerifyRecipe, as_dict, from_dict, recipe_hash
 from datacurate.recipes.settings import stored_recipe_hash
 from datacurate.verification.arms import pairs
-from datacurate.verification.comparing import Comparison, compared, correction
-from datacurate.verification.results import Member, StandardMember, Verification
-from datacurate.verification.summary import summaries
+from datacurate.verification.comparing import Comparison, compare_arms, correction
+from datacurate.verification.results import StandardNetwork, TrainedNetwork, Verification
+from datacurate.verification.summary import summarize_arms
 
 FORMAT = "datacurate.verification"
 FORMAT_VERSION = "1.0"
 
 
-def as_record(found: Verification) -> dict[str, Any]:
-    """Return all that a verification found and that it rests on, for JSON."""
+def as_record(verification: Verification) -> dict[str, Any]:
+    """Return the result of a verification and what it rests on, for JSON."""
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "command": list(found.command),
-        "recipe": as_dict(found.recipe),
-        "recipe_hash": recipe_hash(found.recipe),
-        "data": dict(found.data),
-        "arms": {name: dict(about) for name, about in found.arms.items()},
-        "hardware": dict(found.hardware),
-        "selection": selection_in_words(found.recipe),
-        "expected_detectable_points": found.expected_detectable,
-        "upper_bound": is_upper_bound(found.recipe.suite),
-        "correction": correction(len(found.comparisons)),
-        "comparisons": [comparison.as_dict() for comparison in found.comparisons],
-        "summary": [summary.as_dict() for summary in summaries(found)],
-        "members": [_member(member) for member in found.members],
-        "standard": [_standard(member) for member in found.standard],
+        "command": list(verification.command),
+        "recipe": as_dict(verification.recipe),
+        "recipe_hash": recipe_hash(verification.recipe),
+        "data": dict(verification.data),
+        "arms": {name: dict(about) for name, about in verification.arms.items()},
+        "hardware": dict(verification.hardware),
+        "selection": selection_in_words(verification.recipe),
+        "expected_detectable_points": verification.expected_detectable,
+        "upper_bound": is_upper_bound(verification.recipe.suite),
+        "correction": correction(len(verification.comparisons)),
+        "comparisons": [comparison.as_dict() for comparison in verification.comparisons],
+        "summary": [summary.as_dict() for summary in summarize_arms(verification)],
+        "members": [_describe_trained(network) for network in verification.networks],
+        "standard": [_describe_standard(network) for network in verification.standard],
     }
 
 
 def selection_in_words(recipe: VerifyRecipe) -> str:
-    """Return where the best checkpoints were chosen."""
+    """Return in words which examples chose the best checkpoints."""
     if recipe.select == "test":
         return "test examples (as the paper does: the best checkpoint has seen them)"
     return f"{recipe.held_out:.0%} of the training examples, held out of every arm"
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Return a record, if what it concludes follows from what it says of each example.
+    """Read a record, and check that its conclusions follow from its outcome of each example.
 
     Raises
     ------
     FileError
-        If it cannot be read, is no such record, or an accuracy, a verdict or its recipe's hash is
-        not what its own figures give.
+        If it cannot be read, is not such a record, or if an accuracy, a verdict or the recipe's
+        hash does not match its own figures.
     NewerFormatError
         If a later version wrote it.
     """
@@ -73,7 +73,9 @@ def read_record(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise FileError(f"the record {path} cannot be read: {error}") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise FileError(f"{path} is no record of a verification", expected=f"format {FORMAT!r}")
+        raise FileError(
+            f"{path} is not the record of a verification", expected=f"format {FORMAT!r}"
+        )
     if not str(record.get("format_version")).startswith("1."):
         raise NewerFormatError(
             f"{path} was written by a later version of datacurate",
@@ -88,14 +90,14 @@ def read_record(path: Path) -> dict[str, Any]:
     return record
 
 
-def judged_again(record: Mapping[str, Any]) -> tuple[Comparison, ...]:
-    """Return the comparisons of a record, computed from what became of each example."""
+def compare_again(record: Mapping[str, Any]) -> tuple[Comparison, ...]:
+    """Return the comparisons of a record, computed from the outcome of each example."""
     recipe = from_dict(VerifyRecipe, record["recipe"])
     robust = {
         (member["arm"], member["seed"]): broken_by(member["best"]) == SURVIVED
         for member in record["members"]
     }
-    return compared(robust, pairs(recipe), seeds_of(recipe))
+    return compare_arms(robust, pairs(recipe), seeds_of(recipe))
 
 
 def seeds_of(recipe: VerifyRecipe) -> range:
@@ -104,17 +106,17 @@ def seeds_of(recipe: VerifyRecipe) -> range:
 
 
 def broken_by(evaluation: Mapping[str, Any]) -> npt.NDArray[np.int8]:
-    """Return what became of each example, as `AttackOutcome.broken_by`, from a record."""
-    return unpacked(evaluation["examples"]["broken_by"])
+    """Return the outcome of each example in a record, as `AttackOutcome.broken_by`."""
+    return unpack(evaluation["examples"]["broken_by"])
 
 
-def packed(values: npt.NDArray[np.int8]) -> str:
-    """Return small whole numbers, one an example, as a short text: base64 of zlib of int8."""
+def pack(values: npt.NDArray[np.int8]) -> str:
+    """Return small integers, one an example, as a short text: base64 of zlib of int8."""
     return base64.b64encode(zlib.compress(values.astype(np.int8).tobytes(), 9)).decode()
 
 
-def unpacked(text: str) -> npt.NDArray[np.int8]:
-    """Return what `packed` was given."""
+def unpack(text: str) -> npt.NDArray[np.int8]:
+    """Return the integers that `pack` encoded."""
     return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=np.int8)
 
 
@@ -122,7 +124,7 @@ def _require_consistent(path: Path, record: Mapping[str, Any]) -> None:
     def require(what: str, stated: object, computed: object) -> None:
         if stated != computed:
             raise FileError(
-                f"{path} does not hold: {what} does not follow from its own figures",
+                f"{path} is inconsistent: {what} does not match its own figures",
                 expected=str(computed),
                 got=str(stated),
             )
@@ -131,18 +133,18 @@ def _require_consistent(path: Path, record: Mapping[str, Any]) -> None:
     for member in record["members"]:
         for which in ("best", "last"):
             stated = member[which]
-            outcome, pgd10 = broken_by(stated), unpacked(stated["examples"]["pgd10"])
-            for name, right in (
+            outcome, pgd10 = broken_by(stated), unpack(stated["examples"]["pgd10"])
+            for name, correct in (
                 ("clean", outcome != CLEAN_WRONG),
                 ("robust", outcome == SURVIVED),
                 ("pgd10", pgd10 == 1),
             ):
                 what = f"{name} accuracy of {member['arm']}, seed {member['seed']}, {which}"
                 counts = [stated[name]["correct"], stated[name]["n"]]
-                require(what, counts, [int(right.sum()), len(right)])
+                require(what, counts, [int(correct.sum()), len(correct)])
                 percent = Accuracy(*counts).percent
                 require(what, stated[name]["percent"], percent)
-    again = [comparison.as_dict() for comparison in judged_again(record)]
+    again = [comparison.as_dict() for comparison in compare_again(record)]
     stated_words = [(c["judged"], c["against"], c["word"]) for c in record["comparisons"]]
     require("a verdict", stated_words, [(c["judged"], c["against"], c["word"]) for c in again])
     for stated, computed in zip(record["comparisons"], again, strict=True):
@@ -151,38 +153,38 @@ def _require_consistent(path: Path, record: Mapping[str, Any]) -> None:
             require(f"{end} of {stated['judged']} against {stated['against']}", bool(close), True)
 
 
-def _member(member: Member) -> dict[str, Any]:
+def _describe_trained(network: TrainedNetwork) -> dict[str, Any]:
     return {
-        "arm": member.arm,
-        "seed": member.seed,
-        "examples": member.size,
-        "rows_sha256": member.rows_sha256,
-        "best_epoch": member.best_epoch,
-        "epochs": member.epochs,
-        "seconds": round(member.seconds, 3),
-        "best": _evaluated(member.best),
-        "last": _evaluated(member.last),
+        "arm": network.arm,
+        "seed": network.seed,
+        "examples": network.size,
+        "rows_sha256": network.rows_sha256,
+        "best_epoch": network.best_epoch,
+        "epochs": network.epochs,
+        "seconds": round(network.seconds, 3),
+        "best": _describe_evaluation(network.best),
+        "last": _describe_evaluation(network.last),
     }
 
 
-def _standard(member: StandardMember) -> dict[str, Any]:
+def _describe_standard(network: StandardNetwork) -> dict[str, Any]:
     return {
-        "arm": member.arm,
-        "seed": member.seed,
-        "best_epoch": member.best_epoch,
-        "epochs": member.epochs,
-        "seconds": round(member.seconds, 3),
-        "best_clean": member.best.as_dict(),
-        "last_clean": member.last.as_dict(),
+        "arm": network.arm,
+        "seed": network.seed,
+        "best_epoch": network.best_epoch,
+        "epochs": network.epochs,
+        "seconds": round(network.seconds, 3),
+        "best_clean": network.best.as_dict(),
+        "last_clean": network.last.as_dict(),
     }
 
 
-def _evaluated(evaluation: Evaluation) -> dict[str, Any]:
-    """Return an evaluation for JSON, with what became of each example."""
+def _describe_evaluation(evaluation: Evaluation) -> dict[str, Any]:
+    """Return an evaluation for JSON, with the outcome of each example."""
     return {
         **evaluation.as_dict(),
         "examples": {
-            "broken_by": packed(evaluation.outcome.broken_by),
-            "pgd10": packed(evaluation.pgd10.astype(np.int8)),
+            "broken_by": pack(evaluation.outcome.broken_by),
+            "pgd10": pack(evaluation.pgd10.astype(np.int8)),
         },
     }

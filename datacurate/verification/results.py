@@ -1,4 +1,4 @@
-"""What a verification found: its members and their comparisons."""
+"""The result of a verification: its trained networks and their comparisons."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from datacurate.verification.comparing import Comparison
 
 
 @dataclass(frozen=True)
-class Member:
-    """One trained network of one arm, evaluated.
+class TrainedNetwork:
+    """One network of one arm, trained and attacked.
 
     Attributes
     ----------
@@ -23,13 +23,13 @@ class Member:
     size : int
         Examples trained on.
     rows_sha256 : str
-        Of their rows, as little-endian int64.
+        Hash of their rows, as little-endian int64.
     best_epoch, epochs : int
-        1-based epoch of the best checkpoint, and how many there were.
+        1-based epoch of the best checkpoint, and the number of epochs.
     seconds : float
-        Of the training.
+        Duration of the training.
     best, last : Evaluation
-        At the best checkpoint and after the last epoch; the same examples for every member.
+        At the best checkpoint and after the last epoch, on the same examples for every network.
     """
 
     arm: str
@@ -43,26 +43,26 @@ class Member:
     last: Evaluation
 
     def evaluations(self) -> dict[str, Evaluation]:
-        """Return the evaluations under their names; one where best and last are one network."""
+        """Return the evaluations by name; only ``"best"`` if best and last are one network."""
         if self.best_epoch == self.epochs:
             return {"best": self.best}
         return {"best": self.best, "last": self.last}
 
 
 @dataclass(frozen=True)
-class StandardMember:
-    """One network of one arm by standard training, for the cross-generalisation gap.
+class StandardNetwork:
+    """One network of one arm from standard training, for the cross-generalisation gap.
 
     Attributes
     ----------
     arm : str
     seed : int
     best_epoch, epochs : int
-        The best checkpoint is that of highest clean accuracy.
+        The best checkpoint has the highest clean accuracy.
     seconds : float
-        Of the training.
+        Duration of the training.
     best, last : Accuracy
-        On the unperturbed examples.
+        Clean accuracy.
     """
 
     arm: str
@@ -76,28 +76,28 @@ class StandardMember:
 
 @dataclass(frozen=True)
 class Verification:
-    """What a verification found.
+    """The result of a verification.
 
     Attributes
     ----------
     recipe : VerifyRecipe
         Resolved.
-    members : tuple of Member
-    standard : tuple of StandardMember
-        None unless the recipe asks for them.
+    networks : tuple of TrainedNetwork
+    standard : tuple of StandardNetwork
+        Empty unless the recipe asks for standard training.
     comparisons : tuple of Comparison
     expected_detectable : float or None
-        Smallest difference, in points, that was expected to be found in 80 % of repetitions, as
-        stated before the run; see `datacurate.verification.stated_effect`.
+        Smallest difference, in percentage points, that was expected to be found in 80 % of
+        repetitions, as stated before the run; see `VerificationPlan.detectable_effect`.
     data, arms, hardware : mapping
-        What was verified, where each arm comes from, and where it ran.
+        The data, the origin of each arm, and where it ran.
     command : sequence of str
         The command line, if there was one.
     """
 
     recipe: VerifyRecipe
-    members: tuple[Member, ...]
-    standard: tuple[StandardMember, ...]
+    networks: tuple[TrainedNetwork, ...]
+    standard: tuple[StandardNetwork, ...]
     comparisons: tuple[Comparison, ...]
     expected_detectable: float | None
     data: Mapping[str, Any]
@@ -105,14 +105,14 @@ class Verification:
     hardware: Mapping[str, Any]
     command: Sequence[str] = ()
 
-    def of(self, arm: str) -> list[Member]:
-        """Return an arm's members, one a seed."""
-        return [member for member in self.members if member.arm == arm]
+    def of(self, arm: str) -> list[TrainedNetwork]:
+        """Return the networks of an arm, one for each seed."""
+        return [network for network in self.networks if network.arm == arm]
 
     def comparison(self, judged: str, against: str) -> Comparison:
         """Return the comparison of two arms."""
         return next(
-            found
-            for found in self.comparisons
-            if (found.judged, found.against) == (judged, against)
+            comparison
+            for comparison in self.comparisons
+            if (comparison.judged, comparison.against) == (judged, against)
         )

@@ -1,4 +1,4 @@
-"""What each arm reached, over its seeds: accuracies, and the gaps that the papers look at."""
+"""Accuracies of each arm over its seeds, and the gaps that the papers report."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from datacurate.verification.results import Member, Verification
+from datacurate.verification.results import TrainedNetwork, Verification
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A figure over the seeds of an arm, in points.
+    """Mean and standard deviation over the seeds of an arm, in percentage points.
 
     Attributes
     ----------
@@ -29,23 +29,23 @@ class Spread:
         return f"{self.mean:.2f}" + ("" if self.sd is None else f"±{self.sd:.2f}")
 
     def as_dict(self) -> dict[str, Any]:
-        """Return mean and deviation, for JSON."""
+        """Return mean and standard deviation, for JSON."""
         return {"mean": self.mean, "sd": self.sd}
 
 
 @dataclass(frozen=True)
-class Reached:
-    """What an arm reached at its best, or its last, checkpoints.
+class ArmAccuracy:
+    """Accuracies of an arm at its best, or its last, checkpoints.
 
     Attributes
     ----------
     clean, pgd10, robust : Spread
         Accuracies in percent; robust is under the recipe's suite.
     overestimation_gap : Spread
-        PGD-10 less robust accuracy: gradient masking (S0, figure 16).
+        PGD-10 minus robust accuracy: gradient masking (Dong et al. 2021, figure 16).
     cross_generalization_gap : Spread or None
-        Clean accuracy of standard training on the same rows less `clean` (S0, figure 13); None
-        without standard trainings.
+        Clean accuracy of standard training on the same rows minus `clean` (Dong et al. 2021,
+        figure 13); None without standard trainings.
     """
 
     clean: Spread
@@ -68,26 +68,26 @@ class Reached:
 
 @dataclass(frozen=True)
 class ArmSummary:
-    """What an arm reached.
+    """Size, accuracies, time and warnings of an arm.
 
     Attributes
     ----------
     arm : str
     examples : int
-        Trained on.
-    best, last : Reached
+        Number of training examples.
+    best, last : ArmAccuracy
     robust_overfitting_gap : Spread
-        Robust accuracy at the best checkpoint less that at the last (S0, figure 14).
+        Robust accuracy at the best checkpoint minus that at the last (Dong et al. 2021, figure 14).
     minutes : float
-        Mean of the trainings.
+        Mean duration of a training.
     warnings : tuple of str
-        Of its members: signs that a robust accuracy is too high.
+        Signs that a robust accuracy is too high.
     """
 
     arm: str
     examples: int
-    best: Reached
-    last: Reached
+    best: ArmAccuracy
+    last: ArmAccuracy
     robust_overfitting_gap: Spread
     minutes: float
     warnings: tuple[str, ...]
@@ -105,36 +105,38 @@ class ArmSummary:
         }
 
 
-def summaries(found: Verification) -> tuple[ArmSummary, ...]:
-    """Return what each arm of a verification reached, in the order of the recipe."""
-    return tuple(_summary(arm, found) for arm in found.recipe.arms)
+def summarize_arms(verification: Verification) -> tuple[ArmSummary, ...]:
+    """Return the summary of each arm, in the order of the recipe."""
+    return tuple(_summarize(arm, verification) for arm in verification.recipe.arms)
 
 
-def _summary(arm: str, found: Verification) -> ArmSummary:
-    members = found.of(arm)
-    standard = {member.seed: member for member in found.standard if member.arm == arm}
-    over = [m.best.robust.percent - m.last.robust.percent for m in members]
+def _summarize(arm: str, verification: Verification) -> ArmSummary:
+    networks = verification.of(arm)
+    standard = {network.seed: network for network in verification.standard if network.arm == arm}
+    over = [m.best.robust.percent - m.last.robust.percent for m in networks]
     warnings = [
         f"{arm}, seed {m.seed}, {which} checkpoint: {line}"
-        for m in members
+        for m in networks
         for which, evaluation in m.evaluations().items()
         for line in evaluation.warnings
     ]
     return ArmSummary(
         arm=arm,
-        examples=members[0].size,
-        best=_reached(members, [standard[s].best.percent for s in sorted(standard)], "best"),
-        last=_reached(members, [standard[s].last.percent for s in sorted(standard)], "last"),
+        examples=networks[0].size,
+        best=_accuracies(networks, [standard[s].best.percent for s in sorted(standard)], "best"),
+        last=_accuracies(networks, [standard[s].last.percent for s in sorted(standard)], "last"),
         robust_overfitting_gap=_spread(over),
-        minutes=sum(m.seconds for m in members) / len(members) / 60,
+        minutes=sum(m.seconds for m in networks) / len(networks) / 60,
         warnings=tuple(warnings),
     )
 
 
-def _reached(members: Sequence[Member], standard: Sequence[float], which: str) -> Reached:
-    evaluations = [getattr(member, which) for member in members]
+def _accuracies(
+    networks: Sequence[TrainedNetwork], standard: Sequence[float], which: str
+) -> ArmAccuracy:
+    evaluations = [getattr(network, which) for network in networks]
     clean = [e.clean.percent for e in evaluations]
-    return Reached(
+    return ArmAccuracy(
         clean=_spread(clean),
         pgd10=_spread([e.pgd.percent for e in evaluations]),
         robust=_spread([e.robust.percent for e in evaluations]),

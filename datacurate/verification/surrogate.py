@@ -1,4 +1,4 @@
-"""The network for which the suite of transferred examples makes them."""
+"""The surrogate of the transfer suite: the network on which its examples are crafted."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from datacurate.training.checkpoints import load_network, require_for
 
 @dataclass(frozen=True)
 class Surrogate:
-    """A checkpoint, the same for every member.
+    """A checkpoint, the same for every attacked network.
 
     Attributes
     ----------
     path : str
     sha256 : str
-        Of the file.
+        Hash of the file.
     """
 
     path: str
     sha256: str
 
     def network(self) -> nn.Module:
-        """Return its network, on the CPU."""
+        """Load the network, on the CPU."""
         return load_network(Path(self.path)).net
 
-    def about(self) -> dict[str, str]:
-        """Return what a record says of it."""
+    def describe(self) -> dict[str, str]:
+        """Return what a record states about it: file name and hash."""
         return {"file": Path(self.path).name, "sha256": self.sha256}
 
 
 def surrogate_for(recipe: VerifyRecipe, data: DataSet, path: Path | None) -> Surrogate | None:
-    """Return the surrogate in a file, checked against the recipe's suite and the data.
+    """Return the surrogate of a file, checked against the recipe's suite and the data.
 
     Raises
     ------
     UsageError
-        If the suite needs one and there is none, or the other way round.
+        If the suite needs a surrogate and there is none, or the reverse.
     CheckpointError
-        If the file is no checkpoint, or one for other images or classes.
+        If the file is not a checkpoint, or is for other images or classes.
     """
     require_surrogate(recipe.suite, path)
     if path is None:

@@ -1,6 +1,6 @@
-"""One verification for each value of something: the curves of S0's figures 2, 11, 12, 14 and 16.
+"""Verify at several values of one field: the curves of Dong et al. 2021, figures 2, 11 to 14, 16.
 
-Values whose arms are trained alike share these trainings: all examples are trained on once,
+Values whose arms are trained alike share these trainings. So all examples are trained on only once,
 however many amounts are kept.
 """
 
@@ -15,19 +15,26 @@ from typing import Any
 
 from datacurate.data import DataSet
 from datacurate.errors import UsageError
+from datacurate.notices import Notify
 from datacurate.outputs import refuse_existing, write_json, write_text
 from datacurate.recipes import VerifyRecipe, recipe_hash
-from datacurate.verification.arms import GivenRows, arms_of
-from datacurate.verification.execute import (
+from datacurate.training.planning import ExecutionPlan
+from datacurate.verification.arms import GivenRows
+from datacurate.verification.execute import run
+from datacurate.verification.plan import (
+    VerificationPlan,
+    plan,
     refuse_existing_record,
-    resolved,
-    state_directory,
-    verify,
+    workspace_of,
 )
 from datacurate.verification.record import as_record, read_record
-from datacurate.verification.surrogate import surrogate_for
-from datacurate.verification.trainings import VerificationProgress, rows_sha256
-from datacurate.workers.workspace import claimed, has_claim
+from datacurate.verification.trainings import VerificationProgress
+from datacurate.workers.workspace import (
+    is_unfinished,
+    kernel_trials,
+    open_workspace,
+    resolved_recipe,
+)
 
 FORMAT = "datacurate.sweep"
 FORMAT_VERSION = "1.0"
@@ -41,7 +48,7 @@ class Point:
     Attributes
     ----------
     value : str
-        As it was asked for, such as ``"0.4"``.
+        As the user wrote it, such as ``"0.4"``.
     recipe : VerifyRecipe
     given : mapping of str to GivenRows
         As for `datacurate.verification.verify`.
@@ -50,6 +57,134 @@ class Point:
     value: str
     recipe: VerifyRecipe
     given: Mapping[str, GivenRows]
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """What a sweep will do.
+
+    Attributes
+    ----------
+    key : str
+        The field that varies.
+    plans : mapping of str to VerificationPlan
+        The verification of each value.
+    requested : mapping of str to VerifyRecipe
+        The recipe of each value as the user asked for it.
+    out : Path
+        The table, JSON.
+    resumes : bool
+        Whether it continues unfinished work.
+    force : bool
+        Whether it replaces what is there and forgets an unfinished sweep.
+    """
+
+    key: str
+    plans: Mapping[str, VerificationPlan]
+    requested: Mapping[str, VerifyRecipe]
+    out: Path
+    resumes: bool
+    force: bool
+
+    @property
+    def first(self) -> VerificationPlan:
+        """The verification of the first value."""
+        return next(iter(self.plans.values()))
+
+    @property
+    def work(self) -> dict[str, Any]:
+        """What the sweep depends on beside the first recipe, as JSON values."""
+        work = self.first.work
+        del work["arms"]
+        values = {
+            value: {"recipe": recipe_hash(self.requested[value]), "arms": plan.work["arms"]}
+            for value, plan in self.plans.items()
+        }
+        return {**work, "sweep": values}
+
+
+def plan_sweep(
+    key: str,
+    points: Sequence[Point],
+    data: DataSet,
+    out: Path,
+    *,
+    force: bool = False,
+    parallel: int = 1,
+    trainings: Path | None = None,
+    surrogate: Path | None = None,
+    tell: Notify | None = None,
+) -> SweepPlan:
+    """Decide everything that a sweep leaves open.
+
+    Kernels are tried once; the values whose recipes ask for the same execution share the choice.
+    The parameters are those of one command, so there are more than eight.
+
+    Parameters
+    ----------
+    key : str
+        The field that varies.
+    points : sequence of Point
+    data : DataSet
+    out : Path
+        The table, JSON. The same is written beside it as CSV, and for each value its record, named
+        by `record_path`.
+    force : bool
+        Replace what is there, and forget an unfinished sweep.
+    parallel : int
+        As for `datacurate.verification.plan`, at each value.
+    trainings : Path, optional
+        As for `datacurate.verification.plan`; by default they are kept until the sweep ends.
+    surrogate : Path, optional
+        As for `datacurate.verification.plan`, at every value.
+    tell : callable, optional
+        Told before a step that takes long.
+
+    Raises
+    ------
+    UsageError
+        If there is no value, or a value twice, or if files would overwrite each other.
+    DatacurateError
+        As `datacurate.verification.plan` does.
+    """
+    records = _record_paths(key, [point.value for point in points], out)
+    workspace = workspace_of(out)
+    for path in (out, out.with_suffix(".csv")):
+        refuse_existing(path, force)
+    resumes = is_unfinished(workspace) and not force
+    if not is_unfinished(workspace):
+        for path in records.values():
+            refuse_existing_record(path, force)
+    shared = _resumed_execution(workspace, parallel) if resumes else None
+    plans: dict[str, VerificationPlan] = {}
+    for point in points:
+        path = records[point.value]
+        alike = point.recipe.execution == points[0].recipe.execution
+        execution = shared if alike else None
+        if resumes and _finished_mark(workspace, path).exists():
+            # It will not run again, so there is nothing to decide.
+            execution = ExecutionPlan(point.recipe.execution, parallel)
+        planned = plan(
+            point.recipe,
+            data,
+            point.given,
+            path,
+            # With --force an older record may stand in the place of one that is still missing.
+            force=force or (resumes and path.exists()),
+            parallel=parallel,
+            trainings=trainings or workspace,
+            surrogate=surrogate,
+            execution=execution,
+            tell=tell,
+        )
+        if alike and shared is None:
+            shared = planned.execution
+        if alike:
+            recipe = replace(planned.requested, execution=planned.recipe.execution)
+            planned = replace(planned, requested=recipe)
+        plans[point.value] = planned
+    requested = {point.value: point.recipe for point in points}
+    return SweepPlan(key, plans, requested, out, resumes, force)
 
 
 def sweep(
@@ -65,31 +200,52 @@ def sweep(
     surrogate: Path | None = None,
     on_progress: Callable[[str, VerificationProgress], None] | None = None,
 ) -> dict[str, Any]:
-    """Verify at every value, and write a record of each and a table of all.
+    """Plan a sweep and run it; see `plan_sweep` and `run_sweep`.
 
-    Killed at any moment, the same call goes on where it stopped.
+    The parameters are those of the command, so there are more than eight.
 
     Parameters
     ----------
-    key : str
-        What varies.
-    points : sequence of Point
-    data : DataSet
-    out : Path
-        The table, JSON; beside it the same as CSV, and for each value its record, named by
-        `record_path`.
-    force : bool
-        Replace what is there, and forget an unfinished sweep.
-    parallel : int
-        As for `datacurate.verification.verify`, at each value.
+    key, points, data, out, force, parallel, trainings, surrogate
+        As for `plan_sweep`.
+    command, on_progress
+        As for `run_sweep`.
+
+    Returns
+    -------
+    dict
+        The table, as written.
+    """
+    planned = plan_sweep(
+        key,
+        points,
+        data,
+        out,
+        force=force,
+        parallel=parallel,
+        trainings=trainings,
+        surrogate=surrogate,
+    )
+    return run_sweep(planned, command=command, on_progress=on_progress)
+
+
+def run_sweep(
+    sweep: SweepPlan,
+    *,
+    command: Sequence[str] = (),
+    on_progress: Callable[[str, VerificationProgress], None] | None = None,
+) -> dict[str, Any]:
+    """Verify at every value, and write a record of each and a table of all.
+
+    Killed at any moment, the same call continues.
+
+    Parameters
+    ----------
+    sweep : SweepPlan
     command : sequence of str
         The command line, for the records.
-    trainings : Path, optional
-        As for `datacurate.verification.verify`; by default they are kept until the sweep ends.
-    surrogate : Path, optional
-        As for `datacurate.verification.verify`, at every value.
     on_progress : callable, optional
-        Called with the value and where its verification is.
+        Called with the value and the progress of its verification.
 
     Returns
     -------
@@ -98,95 +254,78 @@ def sweep(
 
     Raises
     ------
-    UsageError
-        If there is no value, or one twice.
     DatacurateError
-        As `datacurate.verification.verify` does.
+        As `datacurate.verification.run` does.
     """
-    values = [point.value for point in points]
+    workspace, first = workspace_of(sweep.out), sweep.first
+    with open_workspace(
+        workspace,
+        next(iter(sweep.requested.values())),
+        first.recipe,
+        sweep.work,
+        sweep.out,
+        force=sweep.force,
+        kernels=first.execution.trials,
+    ):
+        records: dict[str, dict[str, Any]] = {}
+        for value, planned in sweep.plans.items():
+            mark = _finished_mark(workspace, planned.out)
+            if mark.exists():
+                records[value] = read_record(planned.out)
+                continue
+
+            def report(progress: VerificationProgress, value: str = value) -> None:
+                if on_progress is not None:
+                    on_progress(value, progress)
+
+            verification = run(planned, command=command, on_progress=report)
+            records[value] = as_record(verification)
+            write_text(mark, "")
+        table = _make_table(sweep, records)
+        write_text(sweep.out.with_suffix(".csv"), as_csv(table))
+        write_json(sweep.out, table)
+    return table
+
+
+def _record_paths(key: str, values: Sequence[str], out: Path) -> dict[str, Path]:
     if not values or len(set(values)) != len(values):
         raise UsageError(
             f"a sweep over {key} needs different values",
             expected=f"--sweep {key}=A,B,...",
             got=",".join(values) or "none",
         )
-    state = state_directory(out)
-    records = {point.value: record_path(out, key, point.value) for point in points}
+    records = {value: record_path(out, key, value) for value in values}
     if len(set(records.values())) != len(values) or out.suffix == ".csv":
         raise UsageError(
             "the files of this sweep would overwrite each other",
-            expected="a table in .json, and values that differ in their files' names",
+            expected="a table in .json, and values whose records have different names",
             got=f"{out.name}; " + ", ".join(path.name for path in records.values()),
-            hint="write the values otherwise, or choose another --out",
+            hint="write the values differently, or choose another --out",
         )
-    for path in (out, out.with_suffix(".csv")):
-        refuse_existing(path, force)
-    if not has_claim(state):
-        for path in records.values():
-            refuse_existing_record(path, force)
-    for point in points:
-        arms_of(point.recipe, data, point.given)
-        shown = surrogate_for(point.recipe, data, surrogate)
-    identity = data.train.identity
-    work = {
-        "labels": identity.label_fingerprint,
-        "pixels": identity.pixel_fingerprint,
-        "sweep": {
-            point.value: {
-                "recipe": recipe_hash(point.recipe),
-                "arms": {name: rows_sha256(arm.rows) for name, arm in point.given.items()},
-            }
-            for point in points
-        },
-        **({} if shown is None else {"surrogate": shown.sha256}),
-    }
-    base = points[0].recipe
-    with claimed(state, base, work, lambda r: resolved(r, data, parallel), out, force) as full:
-        found: dict[str, dict[str, Any]] = {}
-        for point in points:
-            path = records[point.value]
-            # What is to be replaced stays until then: not every record there is this sweep's.
-            finished = state / f"{path.name}.finished"
-            if finished.exists():
-                found[point.value] = read_record(path)
-                continue
+    return records
 
-            def report(progress: VerificationProgress, value: str = point.value) -> None:
-                if on_progress is not None:
-                    on_progress(value, progress)
 
-            recipe = point.recipe
-            if recipe.execution == base.execution:
-                recipe = replace(recipe, execution=full.execution)
-            found[point.value] = as_record(
-                verify(
-                    recipe,
-                    data,
-                    point.given,
-                    path,
-                    force=force or path.exists(),
-                    parallel=parallel,
-                    command=command,
-                    trainings=trainings or state,
-                    surrogate=surrogate,
-                    on_progress=report,
-                )
-            )
-            write_text(finished, "")
-        table = _table(key, found, records)
-        write_text(out.with_suffix(".csv"), as_csv(table))
-        write_json(out, table)
-    return table
+def _resumed_execution(workspace: Path, parallel: int) -> ExecutionPlan | None:
+    """Return where the trainings of an unfinished sweep run."""
+    recipe = resolved_recipe(workspace, VerifyRecipe)
+    if recipe is None:
+        return None
+    return ExecutionPlan(recipe.execution, parallel, kernel_trials(workspace))
+
+
+def _finished_mark(workspace: Path, record: Path) -> Path:
+    """Return the file that says that a record was written by this sweep, not by an older one."""
+    return workspace / f"{record.name}.finished"
 
 
 def record_path(out: Path, key: str, value: str) -> Path:
-    """Return where the record of one value lies: ``verify.json`` → ``verify.keep_0_4.json``."""
+    """Return the path of the record of one value: ``verify.json`` → ``verify.keep_0_4.json``."""
     plain = "".join(c if c.isalnum() else "_" for c in f"{key.rpartition('.')[2]}_{value}")
     return out.with_name(f"{out.stem}.{plain}.json")
 
 
 def as_csv(table: Mapping[str, Any]) -> str:
-    """Return a line for every value, arm and checkpoint of a sweep's table; empty is none."""
+    """Return the table as CSV: a line for every value, arm and checkpoint."""
     heads = [name + suffix for name in _ACCURACIES for suffix in ("", "_sd")]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -202,22 +341,20 @@ def as_csv(table: Mapping[str, Any]) -> str:
     return text.getvalue()
 
 
-def _table(
-    key: str, found: Mapping[str, Mapping[str, Any]], records: Mapping[str, Path]
-) -> dict[str, Any]:
+def _make_table(sweep: SweepPlan, records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "key": key,
+        "key": sweep.key,
         "correction": "within each value; not over the values, of which some differ by chance",
         "points": [
             {
                 "value": value,
-                "record": records[value].name,
+                "record": sweep.plans[value].out.name,
                 "recipe_hash": record["recipe_hash"],
                 "summary": record["summary"],
                 "comparisons": record["comparisons"],
             }
-            for value, record in found.items()
+            for value, record in records.items()
         ],
     }

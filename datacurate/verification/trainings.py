@@ -1,7 +1,7 @@
-"""One member of a verification: a network trained on one arm with one seed, and attacked.
+"""One unit of a verification: train a network on one arm with one seed, and attack it.
 
-What a member leaves on the way lies in files named by everything that it depends on, so that the
-same training is never made twice in one state folder, whatever asks for it.
+The files of a training are named by a hash of everything that it depends on. So the same training
+is never made twice in one workspace, whichever verification asks for it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import nn
 from datacurate.attacks.autoattack import SEARCH_VERSION
 from datacurate.attacks.outcome import AttackState
 from datacurate.attacks.precision import full_float32
+from datacurate.attacks.settings import AttackSettings
 from datacurate.data.batches import as_pixels
 from datacurate.evaluation import Evaluation, evaluate
 from datacurate.fingerprints import configuration_hash, seed64, sha256_bytes
@@ -32,37 +33,37 @@ from datacurate.training.examples import TrainingData
 from datacurate.training.history import EpochReport
 from datacurate.training.loop import Weights, fit
 from datacurate.verification.arms import I64, Arms
-from datacurate.verification.results import Member, StandardMember
+from datacurate.verification.results import StandardNetwork, TrainedNetwork
 from datacurate.verification.surrogate import Surrogate
 
-Which = Literal["best", "last"]
+Checkpoint = Literal["best", "last"]
 
 _CLEAN_BATCH = 500
 
 
 @dataclass(frozen=True)
 class VerificationProgress:
-    """Where a verification is: an epoch of a training, or a batch of an attack.
+    """Progress of a verification after an epoch of a training or a batch of an attack.
 
     Attributes
     ----------
     arm : str
     seed : int
-    member, members : int
-        `member` is 1-based.
+    unit, units : int
+        `unit` is 1-based.
     epoch : EpochReport or None
     attack : str
         Empty while training.
     done, total : int
         Examples attacked.
     trained : int
-        Epochs of all members that are done, in this process or an earlier one.
+        Finished epochs of all units, of earlier processes too.
     """
 
     arm: str
     seed: int
-    member: int
-    members: int
+    unit: int
+    units: int
     epoch: EpochReport | None = None
     attack: str = ""
     done: int = 0
@@ -70,19 +71,19 @@ class VerificationProgress:
     trained: int = 0
 
 
-Report = Callable[[VerificationProgress], None]
+OnProgress = Callable[[VerificationProgress], None]
 
 
 @dataclass(frozen=True)
-class Task:
-    """Which member to make.
+class Unit:
+    """Which network to train.
 
     Attributes
     ----------
     arm : str
     seed : int
     standard : bool
-        By standard training, for the cross-generalisation gap, and not attacked.
+        Standard training, for the cross-generalisation gap. Such a network is not attacked.
     """
 
     arm: str
@@ -91,13 +92,13 @@ class Task:
 
     @property
     def label(self) -> str:
-        """The member's arm and kind, for progress."""
+        """Arm and kind of training, for progress."""
         return f"{self.arm}, standard training" if self.standard else self.arm
 
 
 @dataclass(frozen=True)
-class Making:
-    """What all members of a verification have in common.
+class Trainings:
+    """All trainings of a verification: what they have in common, and how to run one.
 
     Attributes
     ----------
@@ -108,14 +109,14 @@ class Making:
         The training split.
     test_images, test_labels : ndarray
         The test split.
-    tested : ndarray of int64
+    attacked_rows : ndarray of int64
         Rows of the test split that are attacked.
-    data : str
-        Stands for all images and labels of both splits.
-    state : Path
-        Where members leave what they have.
+    data_hash : str
+        Hash of all images and labels of both splits.
+    workspace : Path
+        Where units save their state and results.
     surrogate : Surrogate, optional
-        Of the suite that needs one.
+        For the suite that needs one.
     """
 
     recipe: VerifyRecipe
@@ -123,127 +124,134 @@ class Making:
     images: npt.NDArray[np.uint8]
     test_images: npt.NDArray[np.uint8]
     test_labels: I64
-    tested: I64
-    data: str
-    state: Path
+    attacked_rows: I64
+    data_hash: str
+    workspace: Path
     surrogate: Surrogate | None = None
 
-    def plan(self) -> list[Task]:
-        """Return every member, in the order in which they are made: pairs beside each other."""
+    def units(self) -> list[Unit]:
+        """Return all units in the order in which they run: the arms of a seed side by side."""
         seeds = range(self.recipe.seed, self.recipe.seed + self.recipe.seeds)
-        tasks = [Task(arm, seed) for seed in seeds for arm in self.recipe.arms]
-        return tasks + [replace(task, standard=True) for task in tasks if self.recipe.standard]
+        units = [Unit(arm, seed) for seed in seeds for arm in self.recipe.arms]
+        return units + [replace(unit, standard=True) for unit in units if self.recipe.standard]
 
-    def trained_on(self, arm: str, seed: int) -> TrainingData:
-        """Return what a member sees."""
+    def training_data(self, arm: str, seed: int) -> TrainingData:
+        """Return the examples that a unit trains on and chooses its best checkpoint on."""
         arms, held_out = self.arms, self.arms.held_out
-        chosen_on = self.images[held_out], arms.labels[held_out]
+        selection = self.images[held_out], arms.labels[held_out]
         if self.recipe.select == "test":
-            chosen_on = self.test_images, self.test_labels
+            selection = self.test_images, self.test_labels
         return TrainingData(
             images=self.images,
             labels=arms.labels,
             rows=arms.rows(arm, seed),
-            selection_images=chosen_on[0],
-            selection_labels=chosen_on[1],
+            selection_images=selection[0],
+            selection_labels=selection[1],
             classes=arms.classes,
         )
 
-    def key(self, task: Task) -> str:
-        """Return 16 hex digits that stand for everything that a member's training depends on."""
+    def key(self, unit: Unit) -> str:
+        """Return 16 hex digits: a hash of everything that a unit's training depends on."""
         return configuration_hash(
             {
-                "data": self.data,
+                "data": self.data_hash,
                 "torch": torch.__version__,
-                "training": asdict(self.training(task)),
+                "training": asdict(self.training(unit)),
                 "execution": asdict(self.recipe.execution),
-                "seed": task.seed,
-                "rows": rows_sha256(self.arms.rows(task.arm, task.seed)),
+                "seed": unit.seed,
+                "rows": rows_sha256(self.arms.rows(unit.arm, unit.seed)),
                 "selected on": rows_sha256(self.arms.held_out),
             }
         )
 
-    def trained(self, key: str) -> int:
-        """Return how many epochs a training has behind it; none if it was not begun."""
+    def saved_epochs(self, key: str) -> int:
+        """Return how many epochs of a training are saved; 0 if it has not begun."""
         path = self._training_state(key)
         return len(load_tensors(path, mapped=True)["history"]) if path.exists() else 0
 
-    def is_made(self, task: Task) -> bool:
-        """Return whether a member is trained and, unless by standard training, attacked."""
-        key = self.key(task)
+    def is_finished(self, unit: Unit) -> bool:
+        """Return whether a unit is trained and, unless it trains standardly, attacked."""
+        key = self.key(unit)
         epochs = self.recipe.training.epochs
-        if self.trained(key) < epochs:
+        if self.saved_epochs(key) < epochs:
             return False
-        if task.standard:
+        if unit.standard:
             return True
         best_epoch = load_tensors(self._training_state(key), mapped=True)["best_epoch"]
-        attacked: tuple[Which, ...] = ("best",) if best_epoch == epochs else ("best", "last")
-        states = [_saved(self._attack_state(key, which)) for which in attacked]
+        checkpoints: tuple[Checkpoint, ...] = ("best", "last")
+        attacked = checkpoints[:1] if best_epoch == epochs else checkpoints
+        states = [_saved_attack(self._attack_state(key, which)) for which in attacked]
         return all(state is not None and "pgd10" in state for state in states)
 
-    def made(self, number: int, on_progress: Report | None = None) -> Member | StandardMember:
-        """Train and attack the member of that number in the plan, from 0 on, or go on with it.
+    def train_and_attack(
+        self, number: int, on_progress: OnProgress | None = None
+    ) -> TrainedNetwork | StandardNetwork:
+        """Train and attack the unit of a number, continue it, or read it back if it is finished.
 
-        One that is made is read back.
+        Parameters
+        ----------
+        number : int
+            0-based position in `units`.
+        on_progress : callable, optional
         """
-        plan = self.plan()
-        task = plan[number]
+        units = self.units()
+        unit = units[number]
 
-        def report(**what: Any) -> None:
+        def report(**progress: Any) -> None:
             if on_progress is not None:
-                on_progress(
-                    VerificationProgress(task.label, task.seed, number + 1, len(plan), **what)
-                )
+                place = (unit.label, unit.seed, number + 1, len(units))
+                on_progress(VerificationProgress(*place, **progress))
 
-        trained_on = self.trained_on(task.arm, task.seed)
-        execution = devices.of_member(self.recipe.execution, number)
-        key = self.key(task)
+        data = self.training_data(unit.arm, unit.seed)
+        execution = devices.device_of_unit(self.recipe.execution, number)
+        key = self.key(unit)
         fitted = fit(
-            self.training(task),
+            self.training(unit),
             execution,
-            trained_on,
-            task.seed,
+            data,
+            unit.seed,
             self._training_state(key),
             lambda history: report(epoch=history[-1]),
         )
-        if task.standard:
-            return StandardMember(
-                arm=task.arm,
-                seed=task.seed,
+        if unit.standard:
+            return StandardNetwork(
+                arm=unit.arm,
+                seed=unit.seed,
                 best_epoch=fitted.best_epoch,
                 epochs=len(fitted.history),
                 seconds=fitted.history[-1].seconds,
-                best=self._clean(fitted.best, execution),
-                last=self._clean(fitted.last, execution),
+                best=self._clean_accuracy(fitted.best, execution),
+                last=self._clean_accuracy(fitted.last, execution),
             )
 
-        def attacked(weights: Weights, which: Which) -> Evaluation:
-            return self._evaluate(weights, execution, self._attack_state(key, which), which, report)
+        def attack(weights: Weights, which: Checkpoint) -> Evaluation:
+            path = self._attack_state(key, which)
+            return self._evaluate(weights, execution, path, which, report)
 
-        best = attacked(fitted.best, "best")
-        # Where the last epoch is the best there is one network, and one evaluation of it.
+        best = attack(fitted.best, "best")
+        # If the last epoch is the best, there is one network and one evaluation of it.
         is_last = fitted.best_epoch == len(fitted.history)
-        return Member(
-            arm=task.arm,
-            seed=task.seed,
-            size=len(trained_on.rows),
-            rows_sha256=rows_sha256(trained_on.rows),
+        return TrainedNetwork(
+            arm=unit.arm,
+            seed=unit.seed,
+            size=len(data.rows),
+            rows_sha256=rows_sha256(data.rows),
             best_epoch=fitted.best_epoch,
             epochs=len(fitted.history),
             seconds=fitted.history[-1].seconds,
             best=best,
-            last=best if is_last else attacked(fitted.last, "last"),
+            last=best if is_last else attack(fitted.last, "last"),
         )
 
-    def training(self, task: Task) -> Training:
-        """Return how a member is trained."""
+    def training(self, unit: Unit) -> Training:
+        """Return how a unit is trained."""
         training = self.recipe.training
-        return replace(training, method="standard") if task.standard else training
+        return replace(training, method="standard") if unit.standard else training
 
     def _training_state(self, key: str) -> Path:
-        return self.state / f"{key}.pt"
+        return self.workspace / f"{key}.pt"
 
-    def _attack_state(self, key: str, which: Which) -> Path:
+    def _attack_state(self, key: str, which: Checkpoint) -> Path:
         recipe = self.recipe
         attack = configuration_hash(
             {
@@ -255,44 +263,46 @@ class Making:
                 "surrogate": self.surrogate and self.surrogate.sha256,
             }
         )
-        return self.state / f"{key}.{which}.{attack}.json"
+        return self.workspace / f"{key}.{which}.{attack}.json"
 
     def _net(self, weights: Weights) -> nn.Module:
         return rebuilt(weights, self.recipe.training.model, self.arms.classes, self.images.shape[3])
 
-    def _clean(self, weights: Weights, execution: Execution) -> Accuracy:
-        """Return the accuracy of a network on the unperturbed examples."""
-        right = 0
+    def _clean_accuracy(self, weights: Weights, execution: Execution) -> Accuracy:
+        """Return the clean accuracy of a network on the attacked rows."""
+        correct = 0
         with devices.deterministic(execution) as device, torch.no_grad(), full_float32(device):
             net = self._net(weights).to(device)
-            for start in range(0, len(self.tested), _CLEAN_BATCH):
-                rows = self.tested[start : start + _CLEAN_BATCH]
+            for start in range(0, len(self.attacked_rows), _CLEAN_BATCH):
+                rows = self.attacked_rows[start : start + _CLEAN_BATCH]
                 x = as_pixels(torch.from_numpy(self.test_images[rows]).to(device))
                 predicted = net(x).argmax(dim=1).cpu().numpy()
-                right += int(np.count_nonzero(predicted == self.test_labels[rows]))
-        return Accuracy(right, len(self.tested))
+                correct += int(np.count_nonzero(predicted == self.test_labels[rows]))
+        return Accuracy(correct, len(self.attacked_rows))
 
     def _evaluate(
         self,
         weights: Weights,
         execution: Execution,
         path: Path,
-        which: Which,
+        which: Checkpoint,
         report: Callable[..., None],
     ) -> Evaluation:
         recipe = self.recipe
         with devices.deterministic(execution) as device:
-            shown = None if self.surrogate is None else self.surrogate.network().to(device)
+            surrogate = None if self.surrogate is None else self.surrogate.network().to(device)
             return evaluate(
                 self._net(weights).to(device),
-                self.test_images[self.tested],
-                self.test_labels[self.tested],
-                radius_255=recipe.radius,
-                suite=recipe.suite,
-                seed=seed64("attack", recipe.seed),
-                dtype=execution.dtype,
-                surrogate=shown,
-                state=_saved(path),
+                self.test_images[self.attacked_rows],
+                self.test_labels[self.attacked_rows],
+                AttackSettings(
+                    radius_255=recipe.radius,
+                    suite=recipe.suite,
+                    seed=seed64("attack", recipe.seed),
+                    dtype=execution.dtype,
+                    surrogate=surrogate,
+                ),
+                state=_saved_attack(path),
                 save=lambda state: write_json(path, state),
                 progress=lambda name, done, total: report(
                     attack=f"{which}: {name}", done=done, total=total
@@ -301,11 +311,11 @@ class Making:
 
 
 def rows_sha256(rows: I64) -> str:
-    """Return the hash of a list of rows."""
+    """Return the sha256 of a list of rows, as little-endian int64."""
     return sha256_bytes(rows.astype("<i8").tobytes())
 
 
-def _saved(path: Path) -> AttackState | None:
+def _saved_attack(path: Path) -> AttackState | None:
     if not path.exists():
         return None
     state: AttackState = json.loads(path.read_text(encoding="utf-8"))

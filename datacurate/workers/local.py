@@ -1,9 +1,9 @@
-"""Several members of a work at a time, each in a process of its own.
+"""Run units of work in processes of this machine, several at a time.
 
-A member is a training with what is computed of it: a run of a profile, or an arm of a verification
-with one seed. It leaves all that it made in the state folder, so nothing but progress comes back
-from its process: whoever wants the member reads it from there, as after an interruption. That is
-why a result is the same to the bit however many members are made at a time.
+A unit is one training with its measures or attacks: a run of a profile, or one arm and seed of a
+verification. It leaves its result in the workspace, and only its progress comes back from the
+process. The caller reads the result from the workspace, as it does after an interruption. So the
+result is the same to the bit, whatever the concurrency.
 """
 
 from __future__ import annotations
@@ -22,117 +22,121 @@ from typing import Any, BinaryIO, cast
 import numpy.typing as npt
 
 from datacurate.errors import TrainingError, UsageError
-from datacurate.workers.process import raised
-from datacurate.workers.shared_arrays import nameless, share
+from datacurate.workers.process import rebuild_error
+from datacurate.workers.shared_arrays import anonymous_file, share
 
-_WORKER = "datacurate.workers.process"
+_WORKER_MODULE = "datacurate.workers.process"
 
 
 @dataclass(frozen=True)
-class Members:
-    """The members of a work, as processes of their own are told to make them.
+class Units:
+    """The units of a work, described so that another process can run them.
 
     Attributes
     ----------
     names : sequence of str
-        One a member, for messages.
-    unmade : sequence of int
-        The numbers of those that need a process, ascending. Each of the others is made already,
-        or comes with one before it.
-    maker : str
-        ``"module:function"``. The process calls it with `described`, `arrays`, a number, and a
-        function that takes JSON values for whoever watches; it returns once the member lies in the
-        state folder.
-    described : mapping
+        One a unit, for messages.
+    pending : sequence of int
+        Numbers of the units that need a process, ascending. The others are finished, or share
+        their training with an earlier unit.
+    function : str
+        ``"module:function"``. The process calls it with `description`, `arrays`, the unit's number
+        and a function that sends JSON values to the parent. It returns when the result lies in the
+        workspace.
+    description : mapping
         JSON values.
     arrays : mapping of str to ndarray
-        Shared by the processes.
+        Shared by all processes.
     """
 
     names: Sequence[str]
-    unmade: Sequence[int]
-    maker: str
-    described: Mapping[str, Any]
+    pending: Sequence[int]
+    function: str
+    description: Mapping[str, Any]
     arrays: Mapping[str, npt.NDArray[Any]]
 
 
-def limited(parallel: int, members: int) -> int:
-    """Return how many of so many members go on at a time where `parallel` are asked for.
+def limit_concurrency(parallel: int, units: int) -> int:
+    """Return how many units run at a time: `parallel`, but not more than there are.
 
     Raises
     ------
     UsageError
-        For fewer than one.
+        If `parallel` is below one.
     """
     if parallel < 1:
         raise UsageError(
-            "no training can go on at a time", expected="parallel of 1 or more", got=str(parallel)
+            "at least one training must run at a time",
+            expected="parallel of 1 or more",
+            got=str(parallel),
         )
-    return min(parallel, members)
+    return min(parallel, units)
 
 
-def in_turn(members: Members, together: int, on_told: Callable[[int, Any], None]) -> Generator[int]:
-    """Yield the numbers of the members, in order; each is made by then if several go on at once.
+def run_in_order(
+    units: Units, concurrency: int, on_message: Callable[[int, Any], None]
+) -> Generator[int]:
+    """Yield the numbers of the units in order, each when it is finished.
 
-    Close the iterator when it is not exhausted: that ends the processes, whose last saved epochs
-    stay.
+    With a concurrency of 1 no process is started, and the caller runs each unit itself. Close the
+    generator when it is not exhausted: that ends the processes; their last saved epochs stay.
 
     Parameters
     ----------
-    members : Members
-    together : int
-        How many processes; with 1 there is none, and making the members is left to the caller.
-    on_told : callable
-        Called with a member's number and what its process tells.
+    units : Units
+    concurrency : int
+        Number of processes.
+    on_message : callable
+        Called with a unit's number and the message of its process.
 
     Raises
     ------
     TrainingError
-        If a member diverges, runs out of memory, or its process ends without a word.
+        If a unit diverges, runs out of memory, or its process dies without a message.
     """
-    numbers = range(len(members.names))
-    if together == 1:
+    numbers = range(len(units.names))
+    if concurrency == 1:
         yield from numbers
         return
-    waiting = deque(members.unmade)
-    made = set(numbers) - set(waiting)
-    working: dict[Connection, _Worker] = {}
-    shared, layout = share(members.arrays)
-    job = {"maker": members.maker, "described": members.described, "layout": layout}
+    waiting = deque(units.pending)
+    finished = set(numbers) - set(waiting)
+    running: dict[Connection, _Worker] = {}
+    shared, layout = share(units.arrays)
+    job = {"function": units.function, "description": units.description, "layout": layout}
     try:
         for number in numbers:
             while True:
-                while waiting and len(working) < together:
-                    worker = _start(members, waiting.popleft(), job, shared)
-                    working[worker.line] = worker
-                if number in made:
+                while waiting and len(running) < concurrency:
+                    worker = _start(units, waiting.popleft(), job, shared)
+                    running[worker.connection] = worker
+                if number in finished:
                     break
-                for line in wait(list(working)):
-                    worker = working[cast(Connection, line)]
-                    message = _heard(worker)
-                    if "made" in message:
-                        made.add(worker.number)
-                        _end(working.pop(worker.line))
+                for connection in wait(list(running)):
+                    worker = running[cast(Connection, connection)]
+                    message = _receive(worker)
+                    if "finished" in message:
+                        finished.add(worker.number)
+                        _stop(running.pop(worker.connection))
                     else:
-                        on_told(worker.number, message["told"])
+                        on_message(worker.number, message["progress"])
             yield number
     finally:
         shared.close()
-        for worker in working.values():
-            _end(worker)
+        for worker in running.values():
+            _stop(worker)
 
 
 @dataclass(frozen=True)
 class _Worker:
-    """A process that makes a member.
+    """A process that runs one unit.
 
     Attributes
     ----------
     number : int
     name : str
     process : Popen
-    line : Connection
-        Open as long as we live: its end is what tells the process that we are gone.
+    connection : Connection
+        Stays open while this process lives. When it closes, the worker exits.
     log : file
         What the process printed.
     """
@@ -140,59 +144,59 @@ class _Worker:
     number: int
     name: str
     process: subprocess.Popen[bytes]
-    line: Connection
+    connection: Connection
     log: BinaryIO
 
 
-def _start(members: Members, number: int, job: Mapping[str, Any], shared: BinaryIO) -> _Worker:
-    """Start the process of a member.
+def _start(units: Units, number: int, job: Mapping[str, Any], shared: BinaryIO) -> _Worker:
+    """Start the process of a unit.
 
-    A fresh interpreter: torch's threads do not survive a fork, and a script that calls us need not
-    guard its main part.
+    It is a fresh interpreter, because torch's threads do not survive a fork, and because a calling
+    script then needs no ``if __name__ == "__main__"``.
     """
     ours, theirs = Pipe()
-    log = nameless()
-    given = (theirs.fileno(), shared.fileno())
+    log = anonymous_file()
+    inherited = (theirs.fileno(), shared.fileno())
     process = subprocess.Popen(
-        # -P: the modules it finds are those that we found, and no others that lie about here.
-        [sys.executable, "-P", "-m", _WORKER, *map(str, given)],
+        # -P: import the modules that this process would, not files of the current directory.
+        [sys.executable, "-P", "-m", _WORKER_MODULE, *map(str, inherited)],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
-        pass_fds=given,
+        pass_fds=inherited,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},
     )
     theirs.close()
     ours.send_bytes(json.dumps({**job, "number": number}).encode())
-    return _Worker(number, members.names[number], process, ours, log)
+    return _Worker(number, units.names[number], process, ours, log)
 
 
-def _heard(worker: _Worker) -> dict[str, Any]:
-    """Return what a worker says: what it tells, or that its member is made; raise its error."""
+def _receive(worker: _Worker) -> dict[str, Any]:
+    """Return the next message of a worker, or raise the error that it reports."""
     try:
-        message: dict[str, Any] = json.loads(worker.line.recv_bytes())
+        message: dict[str, Any] = json.loads(worker.connection.recv_bytes())
     except (EOFError, OSError) as error:
-        raise _silence(worker) from error
+        raise _error_of_dead(worker) from error
     if "error" in message:
-        raise raised(message["error"])
+        raise rebuild_error(message["error"])
     return message
 
 
-def _silence(worker: _Worker) -> TrainingError:
+def _error_of_dead(worker: _Worker) -> TrainingError:
     code = worker.process.wait()
     worker.log.seek(0)
-    said = worker.log.read().decode(errors="replace").strip().splitlines()
+    printed = worker.log.read().decode(errors="replace").strip().splitlines()
     return TrainingError(
-        f"the process of {worker.name} ended without a word",
-        got=f"signal {-code}" if code < 0 else said[-1] if said else f"exit code {code}",
+        f"the process of {worker.name} ended without a message",
+        got=f"signal {-code}" if code < 0 else printed[-1] if printed else f"exit code {code}",
         hint="if the system ran out of memory, run fewer at a time (--parallel) or set a smaller "
-        "batch_size; the same command goes on from the last saved epochs",
+        "batch_size; the same command continues from the last saved epochs",
     )
 
 
-def _end(worker: _Worker) -> None:
-    # One that is done ends by itself; any other may be killed at any moment.
-    worker.line.close()
+def _stop(worker: _Worker) -> None:
+    # A finished process exits by itself. Any other may be killed at any moment.
+    worker.connection.close()
     worker.process.kill()
     worker.process.wait()
     worker.log.close()

@@ -1,4 +1,4 @@
-"""Arrays in memory that several processes read: one copy for all of them."""
+"""Arrays that several processes read: one copy in memory for all of them."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ import numpy.typing as npt
 
 from datacurate.errors import TrainingError
 
-_ALIGNMENT = 64  # bytes: what vector loads like
+_ALIGNMENT = 64  # bytes, for aligned vector loads
 
 
 def share(arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[BinaryIO, dict[str, Any]]:
-    """Copy arrays into a file without a name and say where each lies.
+    """Copy arrays into an anonymous file and return where each lies.
 
-    The system frees it when the last process that holds it ends, however that ends.
+    The system frees the file when the last process that holds it exits, for whatever reason.
 
     Returns
     -------
     file : binary file
-        Its descriptor is for a child process to inherit.
+        A child process inherits its descriptor.
     layout : dict
-        For `attach`, in JSON values.
+        JSON values for `attach`.
 
     Raises
     ------
     TrainingError
-        If there is no room for a copy.
+        If there is not enough memory for the copy.
     """
     layout: dict[str, Any] = {}
-    file = nameless()
+    file = anonymous_file()
     try:
         for name, given in arrays.items():
             array = np.ascontiguousarray(given)
             offset = file.seek(-(-file.tell() // _ALIGNMENT) * _ALIGNMENT)
             file.write(array.data)
             layout[name] = {"dtype": array.dtype.str, "shape": array.shape, "offset": offset}
-        # An empty array at the end has a place too.
+        # The file must reach an empty array at its end.
         file.truncate()
         file.flush()
     except OSError as error:
@@ -54,16 +54,16 @@ def share(arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[BinaryIO, dict[str, A
 
 
 def attach(descriptor: int, layout: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays that `share` laid out, mapped and not copied.
+    """Return the arrays that `share` stored, memory-mapped without a copy.
 
     Parameters
     ----------
     descriptor : int
-        Of the file, inherited.
+        Inherited descriptor of the file.
     layout : mapping
     """
     with os.fdopen(descriptor, "rb") as file:
-        # Copy on write: torch takes arrays only that it may write to, and nobody writes.
+        # Copy on write, because torch only takes writable arrays. Nothing writes to them.
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     return {
         name: np.ndarray(
@@ -73,8 +73,8 @@ def attach(descriptor: int, layout: Mapping[str, Any]) -> dict[str, npt.NDArray[
     }
 
 
-def nameless() -> BinaryIO:
-    """Return an empty file that only those find who are given its descriptor."""
+def anonymous_file() -> BinaryIO:
+    """Return an empty file without a name: only its descriptor leads to it."""
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("datacurate"), "w+b")
     return cast(BinaryIO, tempfile.TemporaryFile())

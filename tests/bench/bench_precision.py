@@ -20,7 +20,7 @@ from datacurate.data import DataSet, load
 from datacurate.formats.provenance import environment
 from datacurate.formats.rankfile import RankFile
 from datacurate.ranks.agreement import agreement
-from datacurate.recipes import PROFILE_RECIPES, recipe_hash, with_settings
+from datacurate.recipes import PROFILE_RECIPES, with_settings
 
 
 def profiled(data: DataSet, seed: int, dtype: str, epochs: int, threads: int) -> RankFile:
@@ -49,7 +49,7 @@ def profiled(data: DataSet, seed: int, dtype: str, epochs: int, threads: int) ->
     print(
         f"{dtype:9} seed {seed}  robust training accuracy {run['train_robust_accuracy']:.1%}, "
         f"{time.perf_counter() - began:.0f} s, recipe hash "
-        f"{recipe_hash(profiling.resolved(recipe, data))}"
+        f"{made.provenance.recipe_hash}"
     )
     return made
 

@@ -35,6 +35,7 @@ from datacurate.ranks.agreement import agreement
 from datacurate.ranks.comparison import compare
 from datacurate.ranks.ranking import Ranking
 from datacurate.recipes import PROFILE_RECIPES, with_settings
+from datacurate.workers.workspace import is_unfinished
 
 BASE = ["epochs=24", "runs=1", "memorization=0", "threads=1"]
 TRIALS = {
@@ -63,7 +64,7 @@ RULES = (
 def made(name: str, data: DataSet, work: Path, seed: int) -> RankFile:
     """Return the rank file of a trial, making it if it is not there."""
     out = work / f"{name.replace(' ', '-').replace(',', '')}.{seed}.ranks.h5"
-    if not out.exists() or profiling.is_unfinished(out):
+    if not out.exists() or is_unfinished(profiling.workspace_of(out)):
         changes = [*BASE, *TRIALS[name], f"seed={seed}"]
         profiling.profile(with_settings(PROFILE_RECIPES["proxy"], changes), data, out)
     return rankfile.read(out)
@@ -125,7 +126,7 @@ def unchanged(work: Path, cifar100: Path | None) -> Iterator[str]:
         sets["cifar100"] = load("cifar100", cifar100)
     for name, data in sets.items():
         out = work / f"unchanged-{name.replace(' ', '-')}.ranks.h5"
-        if not out.exists() or profiling.is_unfinished(out):
+        if not out.exists() or is_unfinished(profiling.workspace_of(out)):
             profiling.profile(recipe, data, out, parallel=recipe.runs)
         ranks = rankfile.read(out)
         found = agreement(ranks.run_ranking(0), ranks.run_ranking(1))

@@ -11,7 +11,7 @@ import pytest
 from datacurate.ranks.statistics import simultaneous_level
 from datacurate.recipes import VerifyRecipe, from_dict
 from datacurate.verification import read_record
-from datacurate.verification.comparing import compared
+from datacurate.verification.comparing import compare_arms
 from datacurate.verification.record import broken_by, seeds_of
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -63,5 +63,5 @@ def test_the_other_way_round_better_is_worse() -> None:
     }
     pairs = [("problematic", "friendly"), ("random1", "random0")]
     assert simultaneous_level(len(pairs)) == simultaneous_level(len(record["comparisons"]))
-    turned = compared(robust, pairs, seeds_of(recipe))
+    turned = compare_arms(robust, pairs, seeds_of(recipe))
     assert [found.verdict.word for found in turned] == ["worse", "no detectable difference"]

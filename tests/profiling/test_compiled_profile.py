@@ -14,6 +14,7 @@ from datacurate.data import load
 from datacurate.fingerprints import columns_sha256
 from datacurate.formats import rankfile
 from datacurate.recipes import PROFILE_RECIPES, with_settings
+from datacurate.workers.workspace import is_unfinished
 
 SETTINGS = ["training.model.name=cnn-small", "width=4", "runs=1", "epochs=3"]
 SETTINGS += ["execution.dtype=float32", "execution.kernels=compiled"]
@@ -47,7 +48,9 @@ def test_killed_a_compiled_profile_ends_in_the_same_columns(tmp_path: Path) -> N
     time.sleep(0.1)
     os.killpg(child.pid, signal.SIGKILL)
     child.wait()
-    again = profiling.profile(recipe, digits, out, force=not profiling.is_unfinished(out))
+    again = profiling.profile(
+        recipe, digits, out, force=not is_unfinished(profiling.workspace_of(out))
+    )
     assert columns_sha256(dict(again.columns)) == columns_sha256(dict(whole.columns))
 
 
@@ -61,5 +64,5 @@ def test_without_a_compiler_kernels_are_eager_and_it_is_said(tmp_path: Path) -> 
         env={"PATH": "", "HOME": str(tmp_path), "CXX": "/nowhere/c++", "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
-    assert "there is no working C++ compiler here: kernels are eager" in done.stderr
+    assert "there is no working C++ compiler here: eager kernels are used" in done.stderr
     assert '"kernels": "eager"' in done.stdout

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datacurate.errors import UsageError
-from datacurate.profiling.estimates import FEWEST_EPOCHS, MOST_RUNS, Cost, within
+from datacurate.profiling.estimates import FEWEST_EPOCHS, MOST_RUNS, Cost, fit_into_time
 from datacurate.recipes import PROFILE_RECIPES, Execution, ProfileRecipe
 
 # One thread is never more than there is, on any machine.
@@ -31,9 +31,9 @@ def test_what_is_chosen_fits_and_nothing_larger_would(
 
     if takes(1, FEWEST_EPOCHS) > 0.9 * seconds:
         with pytest.raises(UsageError, match="not even 2 epochs fit"):
-            within(RECIPE, seconds, known, parallel)
+            fit_into_time(RECIPE, seconds, known, parallel)
         return
-    chosen = within(RECIPE, seconds, known, parallel)
+    chosen = fit_into_time(RECIPE, seconds, known, parallel)
     runs, epochs = chosen.runs, chosen.training.epochs
     assert of(RECIPE, runs, epochs) == chosen  # nothing else is changed
     assert takes(runs, epochs) <= 0.9 * seconds * (1 + 1e-9)
@@ -46,10 +46,10 @@ def test_what_is_chosen_fits_and_nothing_larger_would(
 
 def test_runs_that_go_on_at_a_time_cost_no_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("datacurate.training.devices.cores", lambda: 2)
-    chosen = within(RECIPE, 1000.0, Cost(0.0, 45.0, 0.0), 2)
+    chosen = fit_into_time(RECIPE, 1000.0, Cost(0.0, 45.0, 0.0), 2)
     assert (chosen.runs, chosen.training.epochs) == (2, 20)
     # On one core two would share it: each has half the epochs.
     monkeypatch.setattr("datacurate.training.devices.cores", lambda: 1)
-    chosen = within(RECIPE, 1000.0, Cost(0.0, 45.0, 0.0), 2)
+    chosen = fit_into_time(RECIPE, 1000.0, Cost(0.0, 45.0, 0.0), 2)
     assert (chosen.runs, chosen.training.epochs) == (2, 10)
-    assert within(RECIPE, 1000.0, Cost(0.0, 45.0, 0.0), 1).runs == 1
+    assert fit_into_time(RECIPE, 1000.0, Cost(0.0, 45.0, 0.0), 1).runs == 1

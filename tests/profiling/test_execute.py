@@ -25,6 +25,7 @@ from datacurate.formats.rankfile import RankFile
 from datacurate.ranks import scores
 from datacurate.recipes import PROFILE_RECIPES, with_settings
 from datacurate.training.checkpoints import load_network
+from datacurate.workers.workspace import is_unfinished
 
 SETTINGS = ["width=4", "runs=2", "epochs=6", "execution.dtype=float32"]
 RECIPE = with_settings(PROFILE_RECIPES["smoke"], SETTINGS)
@@ -128,7 +129,7 @@ def test_after_the_first_run_the_file_is_valid(digits: DataSet, tmp_path: Path) 
         profiling.profile(RECIPE, digits, out, on_epoch=stop)
     found = rankfile.read(out)
     assert len(found.provenance.runs) == 1
-    assert profiling.is_unfinished(out)
+    assert is_unfinished(profiling.workspace_of(out))
 
 
 def test_a_changed_recipe_or_other_data_is_refused_with_the_difference(
@@ -151,7 +152,7 @@ def test_a_changed_recipe_or_other_data_is_refused_with_the_difference(
     )
     with pytest.raises(StateError, match="other data"):
         profiling.profile(RECIPE, replace(digits, train=relabelled), out)
-    assert profiling.is_unfinished(out)
+    assert is_unfinished(profiling.workspace_of(out))
 
 
 def test_what_exists_is_not_replaced(

@@ -15,7 +15,7 @@ from datacurate.data import load
 from datacurate.errors import RecipeError
 from datacurate.formats import rankfile
 from datacurate.formats.checking import check
-from datacurate.profiling.stages import at_end, settled
+from datacurate.profiling.stages import check_measures, measure_at_end
 from datacurate.recipes import PROFILE_RECIPES, Attack, Training, with_settings
 from datacurate.training.examples import TrainingData, initial_network
 from datacurate.training.loop import fit
@@ -32,7 +32,7 @@ def test_the_final_probability_is_that_of_the_last_network_under_the_attack(
         final_attack=Attack(radius=24.0, step=10.0, steps=3, start="zero"),
     )
     made = fit(training, EXECUTION, digits, 3, tmp_path / "state.pt")
-    found = at_end(recipe, made, digits, tmp_path / "measures.pt")["final_probability"]
+    found = measure_at_end(recipe, made, digits, tmp_path / "measures.pt")["final_probability"]
 
     net = initial_network(training, digits, 0)
     net.load_state_dict(made.last)
@@ -70,13 +70,13 @@ def test_the_proxy_ranks_by_what_it_measured_after_the_first_epochs(tmp_path: Pa
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (["measures=final_probability"], "ranks by what it does not measure"),
-        (["rank_by="], "ranks by what it does not measure"),
+        (["measures=final_probability"], "ranks by a column that it does not measure"),
+        (["rank_by="], "ranks by a column that it does not measure"),
         (["aggregate=pooled"], "only counts of epochs can be pooled"),
         (["measures=late_probability,final_probability,el2n"], "standard training"),
     ],
 )
 def test_recipes_that_cannot_be_followed(settings: list[str], said: str) -> None:
     with pytest.raises(RecipeError, match=said):
-        settled(with_settings(PROFILE_RECIPES["proxy"], settings))
-    assert settled(with_settings(PROFILE_RECIPES["proxy"], ["rank_by=margin", "measures="]))
+        check_measures(with_settings(PROFILE_RECIPES["proxy"], settings))
+    assert check_measures(with_settings(PROFILE_RECIPES["proxy"], ["rank_by=margin", "measures="]))

@@ -36,13 +36,16 @@ def test_compiled_kernels_agree_and_repeat_to_the_bit(
     training: Training, digits: TrainingData, tmp_path: Path
 ) -> None:
     asked = Execution(dtype="float32", kernels="compiled")
-    found = kernels.decide(asked, training, digits)
+    found = kernels.choose_kernels(asked, training, digits)
     assert found.execution.kernels == "compiled", found.notes
     a = fit(training, found.execution, digits, 3, tmp_path / "a.pt")
     b = fit(training, found.execution, digits, 3, tmp_path / "b.pt")
     assert np.array_equal(a.record.probability, b.record.probability)
     # How Triton's kernels are tuned may differ from run to run, so nobody gets them unasked.
-    assert kernels.decide(Execution(), training, digits, runs=5000).execution.kernels == "eager"
+    assert (
+        kernels.choose_kernels(Execution(), training, digits, units=5000).execution.kernels
+        == "eager"
+    )
 
 
 @pytest.mark.parametrize("name", ["pgd-at", "trades", "gairat", "n-fgsm"])
@@ -57,7 +60,7 @@ def test_recorded_passes_give_the_bits_of_the_network_itself(
     training = replace(training, method=name, attack=steps)
     execution = devices.resolve(Execution())
     recorded = fit(training, execution, digits, 3, tmp_path / "recorded.pt")
-    monkeypatch.setattr(devices, "in_graphs", lambda net, *_: net)
+    monkeypatch.setattr(devices, "fast_passes", lambda net, *_: net)
     plain = fit(training, execution, digits, 3, tmp_path / "plain.pt")
     assert np.array_equal(recorded.record.probability, plain.record.probability)
     for key, weight in plain.last.items():

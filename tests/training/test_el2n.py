@@ -18,11 +18,13 @@ from datacurate.formats import rankfile
 from datacurate.formats.checking import check
 from datacurate.formats.ordering import rank_by
 from datacurate.profiling.estimates import passes_of_measures
+from datacurate.profiling.stages import check_measures
 from datacurate.pruning import prune
 from datacurate.ranks.scores import unpack
 from datacurate.recipes import PROFILE_RECIPES, with_settings
 from datacurate.training.checkpoints import rebuilt
 from datacurate.training.loop import fit
+from datacurate.training.planning import training_data
 
 RECIPE = with_settings(
     PROFILE_RECIPES["smoke"],
@@ -60,9 +62,9 @@ def test_it_is_the_mean_error_of_the_networks_of_that_epoch(data: DataSet, tmp_p
     out = tmp_path / "whole.ranks.h5"
     made = profiling.profile(RECIPE, data, out)
     # A training that ends there has the network that the longer one passes through.
-    full = profiling.resolved(RECIPE, data)
+    full = profiling.plan(RECIPE, data, tmp_path / "plan.ranks.h5").recipe
     short = replace(full.training, epochs=2)
-    trained_on = profiling.training_data(data)
+    trained_on = training_data(data)
     x = (data.train.images[:130] / 255).astype(np.float32)
     one_hot = np.eye(10)[data.train.labels[:130]]
     norms = []
@@ -124,9 +126,9 @@ def test_adversarial_training_has_none(data: DataSet, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_epoch_is_the_last_of_a_shorter_training(data: DataSet) -> None:
-    assert profiling.resolved(with_settings(RECIPE, ["el2n_epoch=20"]), data).el2n_epoch == 4
-    assert profiling.resolved(RECIPE, data).el2n_epoch == 2
+def test_the_epoch_is_the_last_of_a_shorter_training() -> None:
+    assert check_measures(with_settings(RECIPE, ["el2n_epoch=20"])).el2n_epoch == 4
+    assert check_measures(RECIPE).el2n_epoch == 2
 
 
 @pytest.mark.parametrize(

@@ -15,20 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from datacurate.errors import TrainingError
-from datacurate.recipes import Attack, Execution, Model, Training
-from datacurate.training import devices, kernels
+from datacurate.recipes import PROFILE_RECIPES, Attack, Execution, Model, Training
+from datacurate.training import devices
 from datacurate.training.examples import TrainingData, initial_network
-from datacurate.training.kernels import decide
+from datacurate.training.history import EpochReport
+from datacurate.training.kernels import KernelChoice, choose_kernels
 from datacurate.training.loop import fit
 from datacurate.training.methods import METHODS, SINGLE_STEP, method
+from datacurate.workers.workspace import kernel_trials, open_workspace
 
 COMPILED = Execution(device="cpu", dtype="float32", threads=1, kernels="compiled")
 OPEN = Execution(device="cpu", dtype="float32", threads=1)
-
-
-@pytest.fixture(autouse=True)
-def nothing_decided(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "_decided", {})
 
 
 @pytest.fixture
@@ -48,7 +45,7 @@ def test_compiled_and_interrupted_it_ends_in_the_same_bits(
     class Stop(Exception):
         pass
 
-    def stop(history: list[object]) -> None:
+    def stop(history: list[EpochReport]) -> None:
         if len(history) == 2:
             raise Stop
 
@@ -137,15 +134,15 @@ def test_good_kernels_are_taken_for_long_trainings_alone(
 ) -> None:
     compiles_to(lambda logits: logits)
     asked = replace(OPEN, kernels="compiled")
-    taken = decide(asked, long, digits)
+    taken = choose_kernels(asked, long, digits)
     assert taken.execution == COMPILED
     assert taken.notes == ()
     assert [trial.kernels for trial in taken.trials] == ["eager", "compiled"]
     assert taken.trials[1].logits_error == 0
     assert taken.trials[1].weight_cosine == pytest.approx(1)
-    assert decide(OPEN, tiny, digits) == kernels.Decision(replace(COMPILED, kernels="eager"))
+    assert choose_kernels(OPEN, tiny, digits) == KernelChoice(replace(COMPILED, kernels="eager"))
     # As many steps in several short runs are worth compiling for.
-    assert decide(OPEN, tiny, digits, runs=500).trials
+    assert choose_kernels(OPEN, tiny, digits, units=500).trials
 
 
 @pytest.mark.parametrize(
@@ -164,19 +161,21 @@ def test_kernels_that_do_not_hold_give_way_to_eager_ones(
     change: Any, word: str, long: Training, digits: TrainingData, compiles_to: Any
 ) -> None:
     compiles_to(change)
-    found = decide(OPEN, long, digits)
+    found = choose_kernels(OPEN, long, digits)
     assert found.execution == replace(OPEN, kernels="eager")
     assert len(found.notes) == 1
     assert word in found.notes[0]
-    assert found.as_dict()["notes"] == list(found.notes)
-    assert found.as_dict()["trials"][1]["refused"] in found.notes[0]
+    stated = found.as_dict()
+    assert stated is not None
+    assert stated["notes"] == list(found.notes)
+    assert stated["trials"][1]["refused"] in found.notes[0]
 
 
 def test_slow_kernels_that_were_asked_for_are_taken(
     long: Training, digits: TrainingData, compiles_to: Any
 ) -> None:
     compiles_to(slow)
-    assert decide(replace(OPEN, kernels="compiled"), long, digits).execution == COMPILED
+    assert choose_kernels(replace(OPEN, kernels="compiled"), long, digits).execution == COMPILED
 
 
 def test_a_resumed_training_that_cannot_compile_any_more_says_so(
@@ -190,12 +189,16 @@ def test_a_resumed_training_that_cannot_compile_any_more_says_so(
 def test_what_was_tried_is_kept_with_the_state(
     long: Training, digits: TrainingData, tmp_path: Path, compiles_to: Any
 ) -> None:
-    assert kernels.kept(tmp_path) == {}
+    workspace, recipe = tmp_path / "state", PROFILE_RECIPES["smoke"]
     compiles_to(slow)
-    found = decide(OPEN, long, digits)
-    kernels.keep(found, tmp_path)
-    assert kernels.kept(tmp_path)["kernels"] == found.as_dict()
-    assert found.as_dict()["trials"][1]["step_seconds"] > 0.3
+    tried = choose_kernels(OPEN, long, digits).as_dict()
+    assert tried is not None
+    with open_workspace(
+        workspace, recipe, recipe, {}, tmp_path / "out", force=False, kernels=tried
+    ):
+        assert kernel_trials(workspace) == tried
+    assert kernel_trials(workspace) is None
+    assert tried["trials"][1]["step_seconds"] > 0.3
 
 
 def test_an_error_of_the_training_itself_surfaces(
@@ -206,7 +209,7 @@ def test_an_error_of_the_training_itself_surfaces(
 
     compiles_to(fails)
     with pytest.raises(RuntimeError, match="on fire"):
-        decide(OPEN, long, digits)
+        choose_kernels(OPEN, long, digits)
 
 
 def test_wrong_bfloat16_gives_way_to_float32(
@@ -223,9 +226,8 @@ def test_wrong_bfloat16_gives_way_to_float32(
             yield
 
     asked = replace(OPEN, dtype="bfloat16", kernels="eager")
-    assert decide(asked, long, digits).execution == asked
-    monkeypatch.setattr(kernels, "_decided", {})
+    assert choose_kernels(asked, long, digits).execution == asked
     monkeypatch.setattr(devices, "autocast", negating)
-    found = decide(asked, long, digits)
+    found = choose_kernels(asked, long, digits)
     assert found.execution == replace(OPEN, dtype="float32", kernels="eager")
     assert "eager bfloat16 kernels are not used: they are wrong here" in found.notes[0]

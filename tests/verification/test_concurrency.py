@@ -18,8 +18,9 @@ from datacurate import verification
 from datacurate.data import DataSet, load
 from datacurate.errors import TrainingError, UsageError
 from datacurate.machine import cores
-from datacurate.recipes import VERIFY_RECIPES, with_settings
+from datacurate.recipes import VERIFY_RECIPES, VerifyRecipe, with_settings
 from datacurate.verification import KEPT_ARM, GivenRows, Point, VerificationProgress, sweep, verify
+from datacurate.workers.workspace import is_unfinished
 from tests.processes import children, gone
 from tests.small_digits import small_digits
 from tests.verification.test_execute import timeless
@@ -39,7 +40,7 @@ from tests.verification.test_concurrency import GIVEN, RECIPE
 begun = set()
 
 def die(progress):
-    begun.add(progress.member)
+    begun.add(progress.unit)
     if len(begun) == 2:
         print(json.dumps(children(os.getpid())), flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -81,10 +82,10 @@ def test_beside_each_other_they_make_the_same_record(
     assert read(out) == alone
     epochs = [p for p in seen if p.epoch is not None]
     assert [p.trained for p in epochs] == list(range(1, 6 * 3 + 1))
-    assert {(p.member, p.arm, p.epoch.epoch) for p in epochs if p.epoch} == {
+    assert {(p.unit, p.arm, p.epoch.epoch) for p in epochs if p.epoch} == {
         (*member, epoch) for member in enumerate(RECIPE.arms, start=1) for epoch in range(1, 7)
     }
-    attacked = {p.member for p in seen if p.attack == "best: pgd-10" and p.done == p.total == 20}
+    attacked = {p.unit for p in seen if p.attack == "best: pgd-10" and p.done == p.total == 20}
     assert attacked == {1, 2, 3}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["verify.json", "verify.md"]
 
@@ -99,11 +100,11 @@ def test_killed_it_leaves_nobody_and_ends_in_the_same_record(
     members = json.loads(ended.stdout)
     assert len(members) == 2
     assert gone(members)
-    assert verification.is_unfinished(out)
+    assert is_unfinished(verification.workspace_of(out))
     seen: list[VerificationProgress] = []
     verify(RECIPE, data, GIVEN, out, parallel=3, on_progress=seen.append)
     assert read(out) == alone
-    assert not {(p.member, p.epoch.epoch) for p in seen if p.epoch} & {(1, 1), (2, 1)}
+    assert not {(p.unit, p.epoch.epoch) for p in seen if p.epoch} & {(1, 1), (2, 1)}
     assert not out.with_suffix(".state").exists()
 
 
@@ -113,17 +114,17 @@ def test_a_member_that_is_killed_is_one_error(data: DataSet, alone: Any, tmp_pat
     others = set(children(os.getpid()))  # a compiler's, of another test
 
     def kill(progress: VerificationProgress) -> None:
-        if progress.member == 2 and not members:
+        if progress.unit == 2 and not members:
             members.extend(pid for pid in children(os.getpid()) if pid not in others)
             os.kill(members[-1], signal.SIGKILL)  # the one that was started last
 
     with pytest.raises(TrainingError, match="process of kept, seed 0 ended without") as caught:
         verify(RECIPE, data, GIVEN, out, parallel=2, on_progress=kill)
     assert caught.value.got == "signal 9"
-    assert "goes on from the last saved epochs" in str(caught.value)
+    assert "continues from the last saved epochs" in str(caught.value)
     assert len(members) == 2
     assert gone(members)
-    assert verification.is_unfinished(out)
+    assert is_unfinished(verification.workspace_of(out))
     verify(RECIPE, data, GIVEN, out)
     assert read(out) == alone
 
@@ -137,7 +138,7 @@ def test_arms_of_the_same_rows_are_made_once(data: DataSet, tmp_path: Path) -> N
     found = verify(recipe, data, given, out, parallel=2, on_progress=seen.append)
     assert {p.arm for p in seen} == {"a", "a, standard training"}
     assert max(p.trained for p in seen) == 6 * 4
-    first, second = found.members
+    first, second = found.networks
     assert replace(second, arm="a").seconds == first.seconds
     verify(recipe, data, given, alone)
     assert read(out) == read(alone)
@@ -146,23 +147,29 @@ def test_arms_of_the_same_rows_are_made_once(data: DataSet, tmp_path: Path) -> N
 def test_threads_left_open_are_shared_and_kept(data: DataSet, tmp_path: Path) -> None:
     open_threads = with_settings(RECIPE, ["threads=0", "epochs=2", "arms=all,kept"])
     share = max(1, cores() // 2)
-    assert verification.resolved(open_threads, data).execution.threads == cores()
-    assert verification.resolved(open_threads, data, 2).execution.threads == share
-    # There are two members: more than two never go on at a time.
-    assert verification.resolved(open_threads, data, 99).execution.threads == share
-    assert verification.resolved(RECIPE, data, 2).execution.threads == 1
     out = tmp_path / "verify.json"
+
+    def threads(recipe: VerifyRecipe, parallel: int = 1, force: bool = False) -> int:
+        plan = verification.plan(recipe, data, GIVEN, out, force=force, parallel=parallel)
+        return plan.recipe.execution.threads
+
+    assert threads(open_threads) == cores()
+    assert threads(open_threads, 2) == share
+    # There are two trainings: more than two never run at a time.
+    assert threads(open_threads, 99) == share
+    assert threads(RECIPE, 2) == 1
 
     def stop(progress: VerificationProgress) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         verify(open_threads, data, GIVEN, out, parallel=2, on_progress=stop)
-    planned = verification.planned(open_threads, data, out)
-    assert planned.execution.threads == share
-    assert verification.planned(open_threads, data, out, force=True).execution.threads == cores()
+    plan = verification.plan(open_threads, data, GIVEN, out)
+    assert plan.resumes
+    assert plan.recipe.execution.threads == share
+    assert threads(open_threads, force=True) == cores()
     found = verify(open_threads, data, GIVEN, out)  # one after another
-    assert found.recipe == planned
+    assert found.recipe == plan.recipe
 
 
 def test_a_sweep_is_the_same_too(data: DataSet, tmp_path: Path) -> None:

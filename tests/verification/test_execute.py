@@ -34,17 +34,17 @@ from datacurate.verification import (
     VerificationProgress,
     arms_of,
     as_record,
-    estimated_seconds,
+    compare_again,
     held_out_rows,
-    judged_again,
     read_record,
     sweep,
     verify,
     with_own_arms,
 )
 from datacurate.verification.record import broken_by
-from datacurate.verification.summary import summaries
+from datacurate.verification.summary import summarize_arms
 from datacurate.verification.table import as_markdown
+from datacurate.workers.workspace import is_unfinished
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 Images = np.ndarray[Any, np.dtype[np.uint8]]
@@ -182,7 +182,7 @@ def test_the_record_follows_from_its_members(found: tuple[Path, Verification]) -
     out, result = found
     record = json.loads(out.read_text())
     assert record == json.loads(json.dumps(as_record(result)))
-    assert [(m.arm, m.seed) for m in result.members] == [
+    assert [(m.arm, m.seed) for m in result.networks] == [
         (arm, seed) for seed in (0, 1) for arm in ("all", "kept", "random")
     ]
     pairs = [(c.judged, c.against) for c in result.comparisons]
@@ -196,13 +196,13 @@ def test_the_record_follows_from_its_members(found: tuple[Path, Verification]) -
         ]
         assert comparison.verdict.mean == pytest.approx(np.mean(gains))
         assert comparison.verdict.seeds == 2
-    sizes = {m.arm: m.size for m in result.members}
+    sizes = {m.arm: m.size for m in result.networks}
     assert sizes["kept"] == sizes["random"] == record["arms"]["kept"]["trained_on"]
     assert sizes["all"] == 1437 - record["data"]["held_out"]
     assert (
         record["arms"]["kept"]["given"] == 300
     )  # what was asked for; held-out rows left every arm
-    attacked = {len(e) for m in result.members for e in (m.best, m.last)}
+    attacked = {len(e) for m in result.networks for e in (m.best, m.last)}
     assert attacked == {12}
     assert sorted(out.parent.iterdir()) == [out, out.with_suffix(".md")]
 
@@ -212,8 +212,8 @@ def test_a_record_gives_its_verdicts_again(
 ) -> None:
     out, result = found
     record = read_record(out)
-    assert judged_again(record) == result.comparisons
-    robust = {(m.arm, m.seed): m.best.outcome.broken_by for m in result.members}
+    assert compare_again(record) == result.comparisons
+    robust = {(m.arm, m.seed): m.best.outcome.broken_by for m in result.networks}
     for member in record["members"]:
         assert np.array_equal(broken_by(member["best"]), robust[member["arm"], member["seed"]])
     # Two comparisons: each interval at 97.5 %, recomputed here from the stated counts alone.
@@ -270,14 +270,14 @@ def test_standard_trainings_give_the_cross_generalization_gap(
     out = tmp_path / "verify.json"
     result = verify(recipe, digits, of_kept(kept), out)
     (standard,) = result.standard
-    (summary,) = summaries(result)
+    (summary,) = summarize_arms(result)
     gap = summary.best.cross_generalization_gap
     assert gap is not None
-    assert gap.mean == pytest.approx(standard.best.percent - result.members[0].best.clean.percent)
+    assert gap.mean == pytest.approx(standard.best.percent - result.networks[0].best.clean.percent)
     # The same rows and seed trained apart in the standard way reach the same clean accuracy.
     alone = replace(recipe, standard=False, training=replace(recipe.training, method="standard"))
     again = verify(alone, digits, of_kept(kept), tmp_path / "alone.json")
-    assert again.members[0].best.clean == standard.best
+    assert again.networks[0].best.clean == standard.best
     assert "clean lost" in out.with_suffix(".md").read_text()
     with pytest.raises(UsageError, match="standard ones already"):
         verify(replace(alone, standard=True), digits, of_kept(kept), tmp_path / "no.json")
@@ -292,9 +292,9 @@ def test_an_upper_bound_says_so_and_masked_gradients_are_told(
     text = as_markdown(weaker)
     assert "fast (upper bound)" in text
     assert "by an upper bound of robust accuracy" in text
-    first = result.members[0]
+    first = result.networks[0]
     masked = replace(first.best, outcome=replace(first.best.outcome, warnings=("flat loss",)))
-    told = replace(result, members=(replace(first, best=masked), *result.members[1:]))
+    told = replace(result, networks=(replace(first, best=masked), *result.networks[1:]))
     assert "- all, seed 0, best checkpoint: flat loss" in as_markdown(told)
     seen = replace(result, recipe=replace(result.recipe, select="test"))
     assert "they have seen them" in as_markdown(seen)
@@ -383,9 +383,7 @@ def test_a_forced_sweep_goes_on_with_its_own_records_alone(digits: DataSet, tmp_
     assert radii(sweep("seed", points(1.0), digits, out)) == [1, 1]
 
 
-def test_an_unfinished_sweep_belongs_to_its_surrogate(
-    digits: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unfinished_sweep_belongs_to_its_surrogate(digits: DataSet, tmp_path: Path) -> None:
     recipe = replace(RECIPE, arms=("all",), seeds=1, suite="transfer")
     recipe = replace(recipe, training=replace(RECIPE.training, epochs=1))
     points = [Point(str(seed), replace(recipe, seed=seed), {}) for seed in (0, 1)]
@@ -396,15 +394,13 @@ def test_an_unfinished_sweep_belongs_to_its_surrogate(
         names = digits.train.identity.class_names
         save_network(tmp_path / f"{seed}.pt", net.state_dict(), model, names, shape, {})
 
-    def first_alone(recipe: VerifyRecipe, *others: Any, **named: Any) -> Verification:
-        if recipe.seed == 1:
+    def second(value: str, progress: VerificationProgress) -> None:
+        if value == "1":
             raise Stop
-        return verify(recipe, *others, **named)
 
     out = tmp_path / "sweep.json"
-    with monkeypatch.context() as patch, pytest.raises(Stop):
-        patch.setattr("datacurate.verification.sweeping.verify", first_alone)
-        sweep("seed", points, digits, out, surrogate=tmp_path / "0.pt")
+    with pytest.raises(Stop):
+        sweep("seed", points, digits, out, surrogate=tmp_path / "0.pt", on_progress=second)
     with pytest.raises(StateError):
         sweep("seed", points, digits, out, surrogate=tmp_path / "1.pt")
     table = sweep("seed", points, digits, out, surrogate=tmp_path / "0.pt")
@@ -429,7 +425,8 @@ def test_kept_trainings_serve_another_verification(digits: DataSet, tmp_path: Pa
         return timeless(json.loads(path.read_text()))
 
     def left(changed: VerifyRecipe, data: DataSet = digits) -> float:
-        return estimated_seconds(changed, data, given, trainings=trainings)
+        plan = verification.plan(changed, data, given, tmp_path / "plan.json", trainings=trainings)
+        return plan.estimated_seconds()
 
     assert left(recipe) > 0
     record("first.json", digits, recipe, trainings)
@@ -495,13 +492,13 @@ def test_attacks_search_in_the_recipe_s_type(
     found: tuple[Path, Verification], digits: DataSet, tmp_path: Path
 ) -> None:
     other = with_settings(RECIPE, ["execution.dtype=bfloat16", "seeds=1", "epochs=1", "arms=all"])
-    members = (*found[1].members, *verify(other, digits, {}, tmp_path / "verify.json").members)
+    members = (*found[1].networks, *verify(other, digits, {}, tmp_path / "verify.json").networks)
     types = [member.best.outcome.implementation.split()[-1] for member in members]
-    assert types == ["float32"] * len(found[1].members) + ["bfloat16"]
+    assert types == ["float32"] * len(found[1].networks) + ["bfloat16"]
 
 
 def test_robust_is_never_above_clean_or_pgd(found: tuple[Path, Verification]) -> None:
-    for member in found[1].members:
+    for member in found[1].networks:
         for evaluation in (member.best, member.last):
             assert not (evaluation.outcome.robust & ~evaluation.outcome.clean_correct).any()
             assert evaluation.robust.correct <= evaluation.clean.correct
@@ -524,12 +521,12 @@ def test_interrupted_it_ends_in_the_same_record(
     def stop(progress: VerificationProgress) -> None:
         training = progress.epoch is not None and progress.epoch.epoch == 2
         in_attack = "apgd-t" in progress.attack
-        if progress.member == 3 and (training if moment == "training" else in_attack):
+        if progress.unit == 3 and (training if moment == "training" else in_attack):
             raise Stop
 
     with pytest.raises(Stop):
         verify(RECIPE, digits, of_kept(kept), out, on_progress=stop)
-    assert verification.is_unfinished(out)
+    assert is_unfinished(verification.workspace_of(out))
     assert not out.exists()
     verify(RECIPE, digits, of_kept(kept), out)
     assert timeless(json.loads(out.read_text())) == timeless(json.loads(found[0].read_text()))

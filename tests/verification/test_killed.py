@@ -15,6 +15,7 @@ import pytest
 from datacurate import verification
 from datacurate.data import load
 from datacurate.verification import KEPT_ARM, GivenRows
+from datacurate.workers.workspace import is_unfinished
 from tests.verification.test_execute import RECIPE, timeless
 
 SHORT = replace(RECIPE, arms=("all", "kept"), seeds=1)
@@ -29,7 +30,7 @@ from tests.verification.test_killed import SHORT
 def die(progress):
     trained = progress.epoch is not None and progress.epoch.epoch == 2
     attacked = progress.attack.endswith("apgd-t")
-    if progress.member == 2 and (trained if sys.argv[2] == "training" else attacked):
+    if progress.unit == 2 and (trained if sys.argv[2] == "training" else attacked):
         os.kill(os.getpid(), signal.SIGKILL)
 
 rows = {KEPT_ARM: GivenRows(np.arange(0, 1437, 4))}
@@ -43,7 +44,7 @@ def test_killed_and_called_again_it_ends_in_the_same_record(moment: str, tmp_pat
     command = [sys.executable, "-c", KILLED, str(out), moment]
     ended = subprocess.run(command, check=False, capture_output=True)
     assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
-    assert verification.is_unfinished(out)
+    assert is_unfinished(verification.workspace_of(out))
     assert not out.exists()
 
     digits, given = load("digits"), {KEPT_ARM: GivenRows(np.arange(0, 1437, 4))}
@@ -51,7 +52,7 @@ def test_killed_and_called_again_it_ends_in_the_same_record(moment: str, tmp_pat
 
     def watch(progress: verification.VerificationProgress) -> None:
         if progress.epoch is not None:
-            epochs.append((progress.member, progress.epoch.epoch))
+            epochs.append((progress.unit, progress.epoch.epoch))
 
     verification.verify(SHORT, digits, given, out, on_progress=watch)
     # Nothing that was saved is trained again.

@@ -20,13 +20,15 @@ from datacurate.fingerprints import columns_sha256
 from datacurate.formats import rankfile
 from datacurate.formats.rankfile import RankFile
 from datacurate.machine import cores
-from datacurate.profiling.concurrency import runs_in_turn
-from datacurate.recipes import PROFILE_RECIPES, with_settings
+from datacurate.profiling.concurrency import run_units
+from datacurate.recipes import PROFILE_RECIPES, ProfileRecipe, with_settings
 from datacurate.training import devices
 from datacurate.training.examples import TrainingData
 from datacurate.training.history import EpochReport
-from datacurate.workers.process import raised, stated
+from datacurate.training.planning import training_data
+from datacurate.workers.process import describe_error, rebuild_error
 from datacurate.workers.shared_arrays import attach, share
+from datacurate.workers.workspace import is_unfinished
 from tests.processes import children, gone
 from tests.small_digits import small_digits
 
@@ -139,11 +141,11 @@ def test_a_member_that_is_killed_is_one_error(images: Path, tmp_path: Path) -> N
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert said.count("error:") == 1
-    assert "ended without a word" in said
+    assert "ended without a message" in said
     assert "signal 9" in said
     assert "Traceback" not in said
     assert gone(members)
-    assert profiling.is_unfinished(out)
+    assert is_unfinished(profiling.workspace_of(out))
 
 
 def test_a_run_that_diverges_is_the_same_error_and_what_was_saved_stays(
@@ -159,7 +161,7 @@ def test_a_run_that_diverges_is_the_same_error_and_what_was_saved_stays(
         with pytest.raises(TrainingError, match="not finite in epoch") as caught:
             profiling.profile(wild, data, out, parallel=parallel)
         said.append(str(caught.value))
-        assert profiling.is_unfinished(out)
+        assert is_unfinished(profiling.workspace_of(out))
     assert "learning_rate" in said[0]
     assert said[0].splitlines()[1:] == said[1].splitlines()[1:]
 
@@ -167,25 +169,30 @@ def test_a_run_that_diverges_is_the_same_error_and_what_was_saved_stays(
 def test_threads_left_open_are_shared_and_kept(data: DataSet, tmp_path: Path) -> None:
     open_threads = with_settings(RECIPE, ["threads=0", "epochs=2"])
     share_of_one = max(1, cores() // 2)
-    assert profiling.resolved(open_threads, data).execution.threads == cores()
-    assert profiling.resolved(open_threads, data, 2).execution.threads == share_of_one
-    assert profiling.resolved(open_threads, data, 99).execution.threads == max(1, cores() // 3)
-    assert profiling.resolved(RECIPE, data, 2).execution.threads == 1
     out = tmp_path / "digits.ranks.h5"
+
+    def threads(recipe: ProfileRecipe, parallel: int = 1) -> int:
+        plan = profiling.plan(recipe, data, out, parallel=parallel)
+        return plan.recipe.execution.threads
+
+    assert threads(open_threads) == cores()
+    assert threads(open_threads, 2) == share_of_one
+    assert threads(open_threads, 99) == max(1, cores() // 3)
+    assert threads(RECIPE, 2) == 1
 
     def stop(progress: profiling.ProfileProgress) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         profiling.profile(open_threads, data, out, parallel=2, on_epoch=stop)
-    assert profiling.planned(open_threads, data, out).execution.threads == share_of_one
+    assert threads(open_threads) == share_of_one
     made = profiling.profile(open_threads, data, out)  # one after another
     assert made.provenance.recipe is not None
     assert made.provenance.recipe["execution"]["threads"] == share_of_one
 
 
 def test_fewer_than_one_at_a_time_is_refused(data: DataSet, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no training can go on"):
+    with pytest.raises(UsageError, match="at least one training must run"):
         profiling.profile(RECIPE, data, tmp_path / "digits.ranks.h5", parallel=0)
     assert list(tmp_path.iterdir()) == []
 
@@ -193,15 +200,15 @@ def test_fewer_than_one_at_a_time_is_refused(data: DataSet, tmp_path: Path) -> N
 def test_a_gpu_each_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     execution = with_settings(RECIPE, ["device=cuda"]).execution
     monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: 2)
-    assert [devices.of_member(execution, run).device for run in range(3)] == [
+    assert [devices.device_of_unit(execution, run).device for run in range(3)] == [
         "cuda:0",
         "cuda:1",
         "cuda:0",
     ]
     named = with_settings(RECIPE, ["device=cuda:1"]).execution
-    assert devices.of_member(named, 0) == named
+    assert devices.device_of_unit(named, 0) == named
     monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: 1)
-    assert devices.of_member(execution, 1).device == "cuda"
+    assert devices.device_of_unit(execution, 1).device == "cuda"
 
 
 def test_what_is_shared_is_what_was_given(digits: TrainingData) -> None:
@@ -223,7 +230,7 @@ def test_what_is_shared_is_what_was_given(digits: TrainingData) -> None:
 
 def test_no_room_to_share_is_said(digits: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
     full = Path("/dev/full").open("wb")  # noqa: SIM115
-    monkeypatch.setattr("datacurate.workers.shared_arrays.nameless", lambda: full)
+    monkeypatch.setattr("datacurate.workers.shared_arrays.anonymous_file", lambda: full)
     with pytest.raises(TrainingError, match="No space left"):
         share({"images": digits.images})
 
@@ -237,7 +244,7 @@ def test_no_room_to_share_is_said(digits: TrainingData, monkeypatch: pytest.Monk
     ],
 )
 def test_errors_cross_processes_whole(error: Exception) -> None:
-    again = raised(stated(error))
+    again = rebuild_error(describe_error(error))
     assert type(again) is type(error)
     assert str(again) == str(error)
 
@@ -246,13 +253,14 @@ def test_a_fault_of_ours_keeps_its_traceback() -> None:
     try:
         _ = {}["nothing"]
     except KeyError as error:
-        again = raised(stated(error))
+        again = rebuild_error(describe_error(error))
     assert "KeyError: 'nothing'" in str(again)
     assert "test_local.py" in "".join(again.__notes__)
 
 
 def test_closed_early_it_ends_its_processes(data: DataSet, tmp_path: Path) -> None:
-    recipe = profiling.resolved(with_settings(RECIPE, ["epochs=500"]), data)
+    asked = with_settings(RECIPE, ["epochs=500"])
+    recipe = profiling.plan(asked, data, tmp_path / "digits.ranks.h5").recipe
     seen: list[int] = []
 
     class Stop(Exception):
@@ -263,7 +271,7 @@ def test_closed_early_it_ends_its_processes(data: DataSet, tmp_path: Path) -> No
         raise Stop
 
     with pytest.raises(Stop):
-        next(runs_in_turn(recipe, profiling.training_data(data), tmp_path, 2, stop))
+        next(run_units(recipe, training_data(data), tmp_path, 2, stop))
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.pt")}
     time.sleep(1)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.pt")} == before
