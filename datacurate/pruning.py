@@ -1,4 +1,4 @@
-"""From ranks to the rows that are kept: `prune` chooses, states how, and says whom it hurts."""
+"""Prune: from ranks to the rows that are kept, with what that does to each class."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from datacurate.formats.indexfile import IndexFile
 from datacurate.formats.ordering import RANK, Direction, direction_of, rank_by
 from datacurate.formats.rankfile import RankFile
 from datacurate.identity import Match
-from datacurate.selection.select import Strategy, select
+from datacurate.selection.samplers import DEFAULT, sampler_named
+from datacurate.selection.select import select
 
 TIE_RULE = "mean adversarial true-class probability, then hash of row and label fingerprint"
 NOT_COMPARED = "the ranks were not compared with any data"
 NO_CLASSES = "(classes unknown)"
 UNSEEN_CLASSES = (
-    "these ranks carry no labels, so nothing tells what this does to each class; "
-    "--data DIR with the images would"
+    "these ranks have no labels, so the effect on each class is unknown; "
+    "add the images with --data DIR"
 )
 
-_GUTTED = 1 / 3  # a class that loses less than this is not said to be hurt
+_GUTTED = 1 / 3  # no warning for a class that loses a smaller share
 _DISPROPORTION = 1.5
 
 
@@ -33,7 +34,7 @@ def prune(
     *,
     by: str = RANK,
     direction: Direction | None = None,
-    strategy: Strategy = "friendly",
+    strategy: str = DEFAULT,
     balanced: bool = False,
     floor: str | None = None,
     seed: int = 0,
@@ -43,6 +44,8 @@ def prune(
 ) -> IndexFile:
     """Return which examples of a ranked data set to keep.
 
+    The parameters are those of the command, so there are more than eight.
+
     Parameters
     ----------
     rank_file : RankFile
@@ -51,33 +54,33 @@ def prune(
     by : str
         The column that orders the examples; see `datacurate.formats.ordering.rank_by`.
     direction : str, optional
-        Which end of it is problematic; by default what the format or the file says.
+        Which end of it is problematic; by default as the format or the file states.
     strategy, balanced, floor, seed
         As for `datacurate.selection.select.select`.
     name : str
-        What the rank file is called.
+        Name of the rank file, for the index file and messages.
     match : Match, optional
-        How its data relates to the data at hand, where that was compared.
+        How its data relates to the data at hand, if they were compared.
     noted : sequence of str
-        What the user must be told besides, such as that other ranks stood in for those named.
+        More warnings, such as that other ranks were used in place of those named.
 
     Raises
     ------
     UsageError
-        If there are too few examples, of a class or altogether, or nothing tells which end of the
+        If there are too few examples, in a class or in total, or if it is unknown which end of the
         column is problematic.
     UnknownNameError
         If there is no such column of scores.
     DataError
-        If the ranks are no order of the examples, or classes matter and are not known.
+        If the ranks do not order the examples, or if classes matter and are unknown.
     """
     identity = rank_file.identity
     if (balanced or floor is not None) and not identity.labelled:
         raise DataError(
-            f"which class each example is of is not known to {name or 'these ranks'}",
+            f"{name or 'these ranks'} do not know the class of each example",
             expected="labels, which --balanced and --floor need",
-            got=f"the fingerprint of the labels of {identity.name} alone",
-            hint="give the images the ranks were made from: --data DIR",
+            got=f"only the fingerprint of the labels of {identity.name}",
+            hint="give the images that the ranks were made from: --data DIR",
         )
     labels, names = identity.labels, identity.class_names
     if not identity.labelled:
@@ -114,7 +117,7 @@ def prune(
             "strategy": strategy,
             "balanced": balanced,
             "floor": floor,
-            "seed": seed if strategy == "random" else None,
+            "seed": seed if sampler_named(strategy).uses_seed else None,
             "tie_rule": TIE_RULE,
             "tied_by_probability": selection.tied_by_probability,
             "tied_by_hash": selection.tied_by_hash,
@@ -127,10 +130,10 @@ def prune(
 
 
 def gutted_classes(classes: tuple[Mapping[str, Any], ...]) -> list[str]:
-    """Return a warning for every class that a selection hurts out of proportion.
+    """Return a warning for every class that loses out of proportion.
 
-    That is a class that loses at least a third of its examples and either more than 1.5 times the
-    share that all classes lose together, or keeps less than a 1.5th of the share they keep.
+    Such a class loses at least a third of its examples. It also loses more than 1.5 times the share
+    that all classes lose, or keeps less than 1/1.5 of the share that all classes keep.
 
     Parameters
     ----------
@@ -155,7 +158,7 @@ def gutted_classes(classes: tuple[Mapping[str, Any], ...]) -> list[str]:
 
 
 def describe_ranks(rank_file: RankFile) -> str:
-    """Return one line for people that says whose ranks these are."""
+    """Return one line that says where ranks come from."""
     provenance = rank_file.provenance
     recipe = provenance.recipe or {}
     made = f"recipe {recipe.get('name', '?')} {provenance.recipe_hash}, " if recipe else ""
