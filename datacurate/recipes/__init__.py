@@ -1,8 +1,8 @@
-"""Recipes: complete, frozen configurations. Nothing about a run is decided outside its recipe.
+"""Recipes: complete, frozen configurations. Everything about a run is in its recipe.
 
-A recipe travels in the file it produced. Fields may be left to the machine or the data (``None``,
-``"auto"``, 0 threads); they are filled in once, before anything is trained, and the filled recipe
-is what is saved, hashed and resumed.
+A recipe travels in the file that it produced. Some fields may be left open for the machine or the
+data (``None``, ``"auto"``, 0 threads). They are decided once, before any training. The resolved
+recipe is saved, hashed and resumed.
 """
 
 from datacurate.recipes.fields import (

@@ -1,7 +1,10 @@
 """The fields of a recipe: frozen dataclasses, each number with its range.
 
-Radii and step sizes are in units of 1/255 of the pixel range. S0 is "Data Profiling for
-Adversarial Training", S1 the appendices of "Data Quality Matters for Adversarial Training".
+Radii and step sizes are in units of 1/255 of the pixel range.
+
+A field that is added from now on must keep the hashes of the recipes that are published. It is
+declared with ``as_before``: the value that means what recipes meant before the field existed. At
+that value the field is not stored and does not count in the hash.
 """
 
 from __future__ import annotations
@@ -30,6 +33,10 @@ MethodName = Literal["pgd-at", "trades", "mart", "gairat", "fgsm-rs", "n-fgsm", 
 Start = Literal["uniform", "zero", "gaussian"]
 
 
+AS_BEFORE = "as_before"
+"""Key of a field's metadata: the value at which the field is neither stored nor hashed."""
+
+
 def ranged(
     default: Any,
     *,
@@ -37,10 +44,25 @@ def ranged(
     most: float | None = None,
     above: float | None = None,
     below: float | None = None,
+    as_before: Any = None,
 ) -> Any:
-    """Return a dataclass field with a default and the range that `within` checks."""
+    """Return a dataclass field with a default and the range that `within` checks.
+
+    Parameters
+    ----------
+    default : object
+    least, most : float, optional
+        Smallest and largest value that is allowed.
+    above, below : float, optional
+        Values that the field must exceed, or stay below.
+    as_before : object, optional
+        For a field added to published recipes: the value that means what they meant without it.
+    """
     limits = {"least": least, "most": most, "above": above, "below": below}
-    return field(default=default, metadata={k: v for k, v in limits.items() if v is not None})
+    metadata = {k: v for k, v in limits.items() if v is not None}
+    if as_before is not None:
+        metadata[AS_BEFORE] = as_before
+    return field(default=default, metadata=metadata)
 
 
 def within(value: float, limits: Any) -> bool:
@@ -55,14 +77,14 @@ def within(value: float, limits: Any) -> bool:
 
 @dataclass(frozen=True)
 class Model:
-    """The network.
+    """Which network to train.
 
     Attributes
     ----------
     name : str
-        A name of `datacurate.nets`.
+        A name in the table of `datacurate.nets`.
     width : int or None
-        Channels of the first stage; None is the network's own.
+        Channels of the first stage; None is the default of the network.
     """
 
     name: str = "preact-resnet18"
@@ -148,21 +170,21 @@ class CheckpointSelection:
 
 @dataclass(frozen=True)
 class Objective:
-    """What some methods need besides the attack; the others leave it unused.
+    """Parameters of single methods; the other methods ignore them.
 
     Attributes
     ----------
     beta : float
-        TRADES: β of its divergence term. MART: λ of its.
+        TRADES: weight β of the divergence term. MART: weight λ.
     offset : float
-        GAIRAT: A of its weights.
+        GAIRAT: offset A of the weights.
     noise : float
-        N-FGSM: its noise is uniform within so many radii.
+        N-FGSM: the noise is uniform within this multiple of the radius.
     tracking_step : float
-        TRADES: step, in 1/255, of the separate attack on the label from which correctness is
-        recorded. Its radius is that of the training attack, its start uniform.
+        TRADES: step, in 1/255, of the separate attack on the label that records correctness. It
+        has the radius of the training attack and a uniform start.
     tracking_steps : int
-        How many of them.
+        Number of steps of that attack.
     """
 
     beta: float = ranged(6.0, least=0)
@@ -174,17 +196,17 @@ class Objective:
 
 @dataclass(frozen=True)
 class Training:
-    """One training, complete but for its seed.
+    """One training, complete except for its seed.
 
-    The defaults are those of S0, appendix C, for a PreAct ResNet-18 on CIFAR-10. The methods are
-    described in `datacurate.training.methods`.
+    The defaults are those of Dong et al. 2021, appendix C, for a PreAct ResNet-18 on CIFAR-10. The
+    methods are described in `datacurate.training.methods`.
 
     Attributes
     ----------
     memorization : float
-        The last part of the epochs, as a fraction, that goes without augmentation and weight decay:
-        a net too small to fit the augmented images in the time it has still tells, by the order in
-        which it memorises the bare ones, what a large net learns late.
+        Fraction of the epochs, the last ones, without augmentation and weight decay. A small net
+        cannot fit the augmented images in its time. The order in which it memorises the images
+        without augmentation still tells what a large net learns late.
     """
 
     method: MethodName = "pgd-at"
@@ -200,7 +222,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Execution:
-    """Where and with which kernels: fields of the recipe, for they change the last bits.
+    """Where a training runs, and with which kernels. It changes the last bits of a result.
 
     Attributes
     ----------
@@ -209,9 +231,10 @@ class Execution:
     dtype : str
         ``"float32"``, or ``"bfloat16"`` autocast.
     threads : int
-        CPU threads of a training; 0 takes all cores.
+        CPU threads of a training; 0 means all cores.
     kernels : str
-        ``"compiled"`` takes full batches through graphs that are compiled once; ``"eager"`` none.
+        ``"compiled"`` passes full batches through graphs that are compiled once; ``"eager"`` does
+        not compile.
     """
 
     device: str = "auto"
@@ -229,24 +252,25 @@ class ProfileRecipe:
     runs : int
         Independent trainings; run r has seed ``seed + r`` (weights, order, augmentation, noise).
     aggregate : str
-        ``"mean-rank"`` averages the runs' ranks (S0, A.2); ``"pooled"`` ranks the sum of their
-        counts.
+        ``"mean-rank"`` averages the ranks of the runs (Dong et al. 2021, appendix A.2);
+        ``"pooled"`` ranks the sum of their counts.
     rank_by : tuple of str
-        The columns by which each run ranks the examples; the mean is over these too. The paper's
-        is ``"instability"`` alone (S0, Eq. 4).
+        The columns by which each run ranks the examples; the mean is over columns and runs. The
+        paper uses ``"instability"`` alone (Dong et al. 2021, Eq. 4).
     measures : tuple of str
-        What is measured of every training example at the robust-best checkpoint of each run:
-        ``"clean_probability"`` (S1, B.1) and ``"minimum_perturbation"`` (S1, B.2). At the last
-        network: ``"final_probability"``, the true-class probability of the unaugmented image under
-        `final_attack`. During training: ``"late_probability"``, the adversarial true-class
-        probability, mean over the second half of the epochs. And, of standard training, early in
-        it: ``"el2n"`` (https://arxiv.org/abs/2107.07075).
+        Measures of every training example. At the robust-best checkpoint of each run:
+        ``"clean_probability"`` and ``"minimum_perturbation"`` (Dong et al., Data Quality Matters,
+        appendices B.1 and B.2). After the last epoch: ``"final_probability"``, the true-class
+        probability of the unaugmented image under `final_attack`. During training:
+        ``"late_probability"``, the adversarial true-class probability, averaged over the second
+        half of the epochs. Early in standard training: ``"el2n"`` (Paul et al. 2021,
+        https://arxiv.org/abs/2107.07075).
     perturbation_cap : int
         The largest perturbation tried, in 1/255.
     el2n_epoch : int
-        After how many epochs EL2N is measured; of a shorter training after the last.
+        Number of epochs after which EL2N is measured; in a shorter training after the last.
     final_attack : Attack
-        Of ``"final_probability"``.
+        The attack of ``"final_probability"``.
     """
 
     name: str
@@ -270,27 +294,28 @@ class VerifyRecipe:
     Attributes
     ----------
     seeds : int
-        Paired repetitions: the arms of a pair share initial weights and selection set.
+        Number of repetitions. The arms of a seed share initial weights and selection set.
     arms : tuple of str
         ``"all"``, ``"kept"``, ``"random"`` (as many as kept, drawn anew for each seed),
-        ``"class-matched"`` (random with the class counts of kept), and names of the user's own.
+        ``"class-matched"`` (random with the class counts of kept), and the names of own arms.
     compare : tuple of str
-        Each ``"A:B"``: arm A is judged against arm B. Empty judges kept, or where there is none
-        the first arm, against each of the others.
+        Each ``"A:B"`` compares arm A with arm B. If empty, kept, or else the first arm, is
+        compared with each of the others.
     equal_sizes : bool
         Refuse arms, other than all, that are not trained on equally many examples.
     standard : bool
-        Train each arm also in the standard way, for the cross-generalisation gap (S0, figure 13).
+        Also train each arm standardly, for the cross-generalisation gap (Dong et al. 2021,
+        figure 13).
     suite : str
-        ``"custom"`` is APGD-CE then APGD-T, ``"standard"`` all of AutoAttack; any other of
-        `datacurate.attacks.suites.plan` gives an upper bound of what these leave.
+        ``"custom"`` is APGD-CE, then APGD-T; ``"standard"`` is all of AutoAttack. The robust
+        accuracy under another suite of `datacurate.attacks.suites` is an upper bound.
     radius : float
-        Of the evaluation, in 1/255.
+        Attack radius of the evaluation, in 1/255.
     examples : int
         Test examples attacked, the same for every arm; 0 is all.
     select : str
-        Where the best checkpoint is chosen: on ``"held-out"`` training examples taken from every
-        arm, or on the ``"test"`` examples, as the paper does.
+        Examples that choose the best checkpoint: ``"held-out"`` training examples, which no arm
+        trains on, or the ``"test"`` examples, as in the paper.
     held_out : float
         The held-out fraction of all training examples.
     """

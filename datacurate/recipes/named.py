@@ -26,7 +26,7 @@ _SMALL = Training(
     optimizer=Optimizer(learning_rate=0.2, schedule="one-cycle", milestones=()),
     selection=CheckpointSelection(examples=1000),
 )
-# What separates the hardest examples is when they are memorised, and how firmly.
+# The hardest examples differ in when they are memorised, and how firmly.
 _MEMORIZED: tuple[Literal["late_probability", "final_probability"], ...] = (
     "late_probability",
     "final_probability",
@@ -60,8 +60,8 @@ _DEMO = replace(
     augmentation=Augmentation(padding=1, flip=False),
     selection=CheckpointSelection(examples=200, every=3),
 )
-# Batches this small gain nothing from a second thread, and lose much on a busy machine; trainings
-# this short do not pay for compiling.
+# Small batches gain nothing from a second thread and lose much on a busy machine. Short trainings
+# do not repay the time to compile.
 _SHORT = Execution(threads=1, kernels="eager")
 _PAPER = Training()
 _PAPER_WRN = replace(
@@ -70,9 +70,8 @@ _PAPER_WRN = replace(
     model=Model("wrn-28-10"),
     optimizer=Optimizer(milestones=(100, 110)),
 )
-# In forward or backward passes over the data: one for the clean probability, two for every 1/255
-# of an example's minimum perturbation, of which twelve single-step epochs take sixty and the
-# paper's training 3,680.
+# Cost in passes over the data: the clean probability takes one, the minimum perturbation two for
+# each 1/255 of it. Twelve single-step epochs take sixty passes, the paper's training 3,680.
 _CHEAP: tuple[Measure, ...] = ("clean_probability",)
 
 PROFILE_RECIPES: Mapping[str, ProfileRecipe] = {

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from datacurate.errors import RecipeError, UnknownNameError
 from datacurate.fingerprints import configuration_hash
-from datacurate.recipes.fields import ProfileRecipe, VerifyRecipe, within
+from datacurate.recipes.fields import AS_BEFORE, ProfileRecipe, VerifyRecipe, within
 
 Recipe = TypeVar("Recipe", ProfileRecipe, VerifyRecipe)
 
@@ -45,10 +45,16 @@ def load(table: Mapping[str, Recipe], name: str) -> Recipe:
 
 
 def as_dict(recipe: Any) -> dict[str, Any]:
-    """Return a recipe as nested dictionaries of plain JSON values."""
+    """Return a recipe as nested dictionaries of plain JSON values.
+
+    A field that was added to published recipes is left out at the value that means "as before", so
+    that their hashes stay valid; `from_dict` restores it.
+    """
     plain: dict[str, Any] = {}
     for item in dataclasses.fields(recipe):
         value = getattr(recipe, item.name)
+        if AS_BEFORE in item.metadata and value == item.metadata[AS_BEFORE]:
+            continue
         if dataclasses.is_dataclass(value):
             value = as_dict(value)
         plain[item.name] = list(value) if isinstance(value, tuple) else value
@@ -56,9 +62,9 @@ def as_dict(recipe: Any) -> dict[str, Any]:
 
 
 def from_dict(kind: type[Recipe], values: Mapping[str, Any]) -> Recipe:
-    """Return a recipe from nested dictionaries, such as `as_dict` makes or a TOML file holds.
+    """Return a recipe from the nested dictionaries that `as_dict` returns.
 
-    Fields that are not given keep their defaults.
+    A missing field has the value that means "as before", or its default.
 
     Raises
     ------
@@ -67,20 +73,20 @@ def from_dict(kind: type[Recipe], values: Mapping[str, Any]) -> Recipe:
     """
     if "name" not in values:
         raise RecipeError("the recipe has no name", expected='name = "..."')
-    base = kind(str(values["name"]), str(values.get("summary", "")))
+    base: Recipe = _as_before(kind(str(values["name"]), str(values.get("summary", ""))))
     return with_values(base, {k: v for k, v in values.items() if k not in ("name", "summary")})
 
 
 def recipe_hash(recipe: ProfileRecipe | VerifyRecipe) -> str:
-    """Return 16 hex digits that stand for everything in a recipe that affects its result."""
+    """Return 16 hex digits: the hash of everything in a recipe that affects its result."""
     return stored_recipe_hash(as_dict(recipe))
 
 
 def stored_recipe_hash(recipe: Mapping[str, Any]) -> str:
     """Return the hash of a recipe from its stored values alone.
 
-    It equals `recipe_hash` of the version that wrote the recipe, and can be recomputed by versions
-    whose recipes have other fields.
+    It equals `recipe_hash` of the version that wrote the recipe. Versions whose recipes have other
+    fields compute the same hash.
     """
     return configuration_hash({k: v for k, v in recipe.items() if k != "summary"})
 
@@ -92,8 +98,8 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     ----------
     recipe : ProfileRecipe or VerifyRecipe
     settings : sequence of str
-        Each ``key=value``; a key is a dotted path, or the end of one: the shallowest path
-        that ends in it is meant, one of the training's before others.
+        Each ``key=value``. A key is a dotted path or the end of one. If several paths end in it,
+        the shallowest is meant, and paths in ``training`` come first.
 
     Raises
     ------
@@ -113,13 +119,13 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
             here = here.setdefault(parent, {})
         here[last] = text.strip()
     if settings:
-        # The summary describes the named recipe; it must not be taken for this one's.
+        # The summary describes the named recipe, so it must say what was changed.
         recipe = replace(recipe, summary=f"{recipe.summary}; changed: {', '.join(settings)}")
     return with_values(recipe, values)
 
 
 def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
-    """Return a recipe with nested values changed; texts are parsed to the field's type.
+    """Return a recipe with nested values changed; strings are parsed to the field's type.
 
     Raises
     ------
@@ -145,7 +151,7 @@ def differences(old: Any, new: Any, prefix: str = "") -> list[str]:
 
 
 def check(recipe: Any, prefix: str = "") -> None:
-    """Raise unless every number of a recipe is in the range its field states.
+    """Raise unless every number of a recipe is in the range of its field.
 
     Raises
     ------
@@ -156,7 +162,9 @@ def check(recipe: Any, prefix: str = "") -> None:
         if dataclasses.is_dataclass(value):
             check(value, f"{prefix}{item.name}.")
         elif isinstance(value, int | float) and not within(value, item.metadata):
-            limits = " and ".join(f"{word} {limit:g}" for word, limit in item.metadata.items())
+            limits = " and ".join(
+                f"{word} {limit:g}" for word, limit in item.metadata.items() if word != AS_BEFORE
+            )
             raise RecipeError(
                 f"recipe field {prefix}{item.name} is out of range",
                 expected=limits.replace("least", "at least").replace("most", "at most"),
@@ -166,20 +174,32 @@ def check(recipe: Any, prefix: str = "") -> None:
 
 def keys(recipe: Any, prefix: str = "") -> list[str]:
     """Return the dotted path of every field that can be set."""
-    found: list[str] = []
+    paths: list[str] = []
     for item in dataclasses.fields(recipe):
         value = getattr(recipe, item.name)
         if dataclasses.is_dataclass(value):
-            found += keys(value, f"{prefix}{item.name}.")
+            paths += keys(value, f"{prefix}{item.name}.")
         elif prefix + item.name not in ("name", "summary"):
-            found.append(prefix + item.name)
-    return found
+            paths.append(prefix + item.name)
+    return paths
+
+
+def _as_before(node: Any) -> Any:
+    """Return a recipe whose later fields have the value that means "as before"."""
+    updates: dict[str, Any] = {}
+    for item in dataclasses.fields(node):
+        value = getattr(node, item.name)
+        if AS_BEFORE in item.metadata:
+            updates[item.name] = item.metadata[AS_BEFORE]
+        elif dataclasses.is_dataclass(value):
+            updates[item.name] = _as_before(value)
+    return replace(node, **updates)
 
 
 def _full_key(recipe: Any, key: str) -> str:
-    """Return the dotted path that a key means: itself, or one that ends in it.
+    """Return the dotted path that a key means: the key itself, or a path that ends in it.
 
-    Those of the training come first, for it is what people change; then the shallowest.
+    Paths in ``training`` come first, because users change these most; then the shallowest.
     """
     known = keys(recipe)
     if key in known:
@@ -221,7 +241,7 @@ def _changed(node: Any, values: Mapping[str, Any], prefix: str) -> Any:
 
 
 def _parsed(kind: Any, value: Any, key: str) -> Any:
-    """Return a value of a field's type from a text of the command line or a value of a file."""
+    """Return a value of the field's type, from a string or a value of a TOML file."""
     origin = get_origin(kind)
     try:
         if origin is Literal:
