@@ -1,6 +1,6 @@
 # make demo   sets everything up, then profiles, prunes and verifies on a small real data set
 # make test   sets everything up, then runs the tests
-# make check  format, lint, types, layering
+# make check  format, lint, types, import contracts
 # make bench  training steps and an epoch, beside the same written plainly (minutes; let it be alone)
 # make artifacts        profiles and writes the ranks that ship with the package; hours
 # make check-artifacts  recomputes what can be recomputed of them; UPSTREAM=prob_rank.npy adds the
@@ -24,7 +24,8 @@ demo: setup
 	$(BIN)/datacurate demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --cov --cov-report=
+	@$(BIN)/python -m tools.coverage
 
 check: setup
 	$(BIN)/ruff format --check .
