@@ -166,6 +166,10 @@ class AutoAttack:
         state : AttackState, optional
         save, progress : callable, optional
             As for `autoattack`.
+
+        Returns
+        -------
+        AttackOutcome
         """
         with self._undisturbed():
             suite, warnings = self._clean_pass()
@@ -205,6 +209,10 @@ class AutoAttack:
             The model or the surrogate.
         sample : Tensor of float32, shape (B, C, H, W)
             Images on the model's device, with which copies of the network are checked.
+
+        Returns
+        -------
+        AttackedModel
         """
         if self._settings.implementation == "package":
             return unaccelerated(network)

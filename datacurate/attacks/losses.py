@@ -21,7 +21,20 @@ _EPSILON = 1e-12  # keeps the denominator of the DLR loss above zero
 
 
 def cross_entropy_loss(logits: Tensor, y: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the cross-entropy of each example; `targets` is not used."""
+    """Return the cross-entropy of each example; `targets` is not used.
+
+    Parameters
+    ----------
+    logits : Tensor of float32, shape (N, K)
+    y, targets : Tensor of int64, shape (N,)
+        Labels and target classes.
+
+    Returns
+    -------
+    loss : Tensor of float32, shape (N,)
+    gradient : Tensor of float32, shape (N, K)
+        With respect to the logits.
+    """
     loss = functional.cross_entropy(logits, y, reduction="none")
     return loss, logits.softmax(dim=1) - _one_hot(y, logits)
 
@@ -30,6 +43,18 @@ def targeted_dlr_loss(logits: Tensor, y: Tensor, targets: Tensor) -> tuple[Tenso
     """Return the targeted difference-of-logits ratio, which does not depend on their scale.
 
     Croce and Hein 2020 (https://arxiv.org/abs/2003.01690), Eq. 7. It needs `DLR_CLASSES` classes.
+
+    Parameters
+    ----------
+    logits : Tensor of float32, shape (N, K)
+    y, targets : Tensor of int64, shape (N,)
+        Labels and target classes.
+
+    Returns
+    -------
+    loss : Tensor of float32, shape (N,)
+    gradient : Tensor of float32, shape (N, K)
+        With respect to the logits.
     """
     highest, classes = logits.topk(4, dim=1)
     spread = highest[:, 0] - (highest[:, 2] + highest[:, 3]) / 2 + _EPSILON
@@ -41,7 +66,20 @@ def targeted_dlr_loss(logits: Tensor, y: Tensor, targets: Tensor) -> tuple[Tenso
 
 
 def targeted_margin_loss(logits: Tensor, y: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return by how much the target's logit exceeds the label's."""
+    """Return by how much the target's logit exceeds the label's.
+
+    Parameters
+    ----------
+    logits : Tensor of float32, shape (N, K)
+    y, targets : Tensor of int64, shape (N,)
+        Labels and target classes.
+
+    Returns
+    -------
+    loss : Tensor of float32, shape (N,)
+    gradient : Tensor of float32, shape (N, K)
+        With respect to the logits.
+    """
     difference = logits.gather(1, targets[:, None])[:, 0] - logits.gather(1, y[:, None])[:, 0]
     return difference, _one_hot(targets, logits) - _one_hot(y, logits)
 

@@ -61,6 +61,10 @@ class SuitePlan:
             Passes that are done.
         most : int
             Passes that fit into a batch; at least one is returned.
+
+        Returns
+        -------
+        tuple of Pass
         """
         attack = self.passes[done].attack
         remaining = [step for step in self.passes[done:] if step.attack == attack]
@@ -90,6 +94,10 @@ def plan(
         Iterations or queries of some attacks, instead of those of the suite.
     attacks : mapping of str to AttackSpec
         The table of attacks.
+
+    Returns
+    -------
+    SuitePlan
 
     Raises
     ------
