@@ -1,40 +1,25 @@
-"""Ranks and scores of other software → a rank file, for a data set that is named or at hand."""
+"""Import ranks and scores of other software into a rank file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from datacurate.data import Standing, load_train, standing
 from datacurate.data.known import KNOWN, official_identity
-from datacurate.errors import DataError, DataMismatchError, UnknownNameError, UsageError
+from datacurate.errors import DataError, DataMismatchError, UsageError
 from datacurate.fingerprints import sha256_file
 from datacurate.formats.ordering import Direction
 from datacurate.formats.rankfile import RankFile
 from datacurate.identity import Identity
-from datacurate.importers.aum import read_aum
-from datacurate.importers.cartography import read_cartography
-from datacurate.importers.el2n import read_el2n
-from datacurate.importers.forgetting import read_forgetting
-from datacurate.importers.scores import read_scores
-from datacurate.importers.upstream import read_upstream
+from datacurate.importers.table import ImportOptions, importer_named
 from datacurate.remote import registry
-
-Kind = Literal["upstream", "forgetting", "el2n", "aum", "cartography", "scores"]
-Read = Callable[[Path, Identity, Mapping[str, Any]], RankFile]
-
-_PLAIN: Mapping[str, Read] = {
-    "upstream": read_upstream,
-    "el2n": read_el2n,
-    "aum": read_aum,
-    "cartography": read_cartography,
-}
 
 
 def import_ranks(
     path: Path,
-    kind: Kind,
+    kind: str,
     identity: Identity,
     *,
     direction: Direction | None = None,
@@ -47,64 +32,56 @@ def import_ranks(
     ----------
     path : Path
     kind : str
-        Whose they are; see the modules in `datacurate.importers`.
+        Name of a format; see `datacurate.importers.table.IMPORTERS`.
     identity : Identity
-        Of the examples they are of; see `identity_for`.
+        Identity of the examples; see `identity_for`.
     direction : str, optional
-        Which end is problematic; needed for ``"scores"``, known for all others.
+        Which end is problematic, for a format that does not state it.
     never : float, optional
-        As for `datacurate.importers.forgetting.read_forgetting`.
+        The count that means "never learned", for a format that has one.
     url : str
-        Where the file came from; known for files of the registry.
+        Where the file came from. For files of the registry it is known.
 
     Raises
     ------
     FileError
-        If the file is not of that kind, or of other examples.
+        If the file is not of that format, or is of other examples.
     UsageError, UnknownNameError
-        If something is given that the kind does not take, or missing that it needs.
+        If an option is given that the format does not take, or one is missing that it needs.
     """
-    if kind not in get_args(Kind):
-        raise UnknownNameError("kind of file", kind, get_args(Kind))
-    if (direction is not None) != (kind == "scores"):
+    importer = importer_named(kind)
+    if direction is not None and importer.direction_known:
         raise UsageError(
-            "nothing says which end of the scores is problematic"
-            if kind == "scores"
-            else f"which end of {kind} is problematic is known",
-            hint="--direction high, or --direction low" if kind == "scores" else "drop --direction",
+            f"the format {kind} states which end is problematic", hint="drop --direction"
         )
-    if never is not None and kind != "forgetting":
+    if never is not None and not importer.takes_never:
         raise UsageError(f"{kind} has no count for never learned", hint="drop --never")
     source: dict[str, Any] = {"imported_as": kind, **_origin(path, url)}
-    if kind == "forgetting":
-        return read_forgetting(path, identity, source, never)
-    if direction is not None:
-        return read_scores(path, identity, source, direction)
-    return _PLAIN[kind](path, identity, source)
+    return importer.load()(path, identity, source, ImportOptions(direction, never))
 
 
 def identity_for(
     dataset: str, data: Path | None = None, *, tell: Callable[[str], None] | None = None
 ) -> Identity:
-    """Return the identity of the training examples that ranks are said to be of.
+    """Return the identity of the training examples that the ranks belong to.
 
     Parameters
     ----------
     dataset : str
         As for `datacurate.data.load`.
     data : Path, optional
-        Where a data set of a known name is. Without it, only the fingerprint of the official labels
-        is known.
+        Folder of a data set with a known name. Without it, only the fingerprint of the official
+        labels is known.
     tell : callable, optional
-        Called with lines for people.
+        Called with lines for the user.
 
     Raises
     ------
     DataError
         If nothing is published about the labels, or the data cannot be read.
     DataMismatchError
-        If the data at hand goes by the name of a data set and is not the official one: its rows
-        may be other examples than those the ranks are of.
+        If the data has the name of a known data set and is not the official one. Its rows may be
+        other examples than those of the ranks.
     """
     known = KNOWN.get(dataset)
     if known is not None and data is None and known.archive is not None:
@@ -127,7 +104,7 @@ def identity_for(
 
 
 def _origin(path: Path, url: str) -> dict[str, str]:
-    """Return where a file came from: as said, or as the registry knows it by its hash."""
+    """Return where a file came from: as stated, or as the registry knows it by its hash."""
     if url or not path.is_file():
         return {"url": url} if url else {}
     digest = sha256_file(path)

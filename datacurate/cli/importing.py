@@ -1,4 +1,4 @@
-"""`datacurate import`: ranks and scores of other software → a rank file."""
+"""`datacurate import`: make a rank file of ranks or scores of other software."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ import typer
 from datacurate.cli import console
 from datacurate.cli.options import Data, Force, Json
 from datacurate.cli.sources import recorded_data
+from datacurate.importers.table import IMPORTERS, describe_importers
 
 
 def import_file(
-    file: Annotated[Path, typer.Argument(help="What the other software wrote.")],
+    file: Annotated[Path, typer.Argument(help="The file of the other software.")],
     *,
     kind: Annotated[
-        Literal["upstream", "forgetting", "el2n", "aum", "cartography", "scores"],
+        str,
         typer.Option(
             "--from",
-            help="The authors' .npy; a forgetting .pkl or .npy; an EL2N .npy; aum_values.csv; "
-            "cartography .jsonl; scores as .npy or .csv.",
+            metavar="FORMAT",
+            help=describe_importers(),
+            autocompletion=lambda: list(IMPORTERS),
             show_default=False,
         ),
     ],
@@ -29,7 +31,7 @@ def import_file(
         typer.Option(
             "--dataset",
             metavar="NAME",
-            help="What the ranks are of: a data set as for `profile`.",
+            help="The data set of the ranks, as for `profile`.",
             show_default=False,
         ),
     ],
@@ -45,12 +47,12 @@ def import_file(
         float | None,
         typer.Option(
             metavar="COUNT",
-            help="The forgetting count that stands for never learned, beside -1 and infinity.",
+            help="The forgetting count that means never learned, beside -1 and infinity.",
             show_default=False,
         ),
     ] = None,
     url: Annotated[
-        str, typer.Option(metavar="URL", help="Where the file is from.", show_default=False)
+        str, typer.Option(metavar="URL", help="Where the file came from.", show_default=False)
     ] = "",
     force: Force = False,
     as_json: Json = False,
@@ -76,8 +78,8 @@ def import_file(
     ranks = importing.import_ranks(file, kind, identity, direction=direction, never=never, url=url)
     if identity.content_hash is None:
         console.warn(
-            "made without images: nothing will tell whether they are in the order of these ranks; "
-            "--data DIR attaches their hashes"
+            "made without images, so nothing can check that data is in the order of these ranks; "
+            "--data DIR adds the hashes of the images"
         )
     content = rankfile.write(out, ranks, force)
     source = dict(ranks.provenance.source)
@@ -86,4 +88,4 @@ def import_file(
     else:
         order = f"{source['column']} {source['problematic']}" if "column" in source else "as given"
         console.say_out(f"{out}: {describe_ranks(ranks)}; problematic: {order}")
-        console.note(f"next: datacurate prune {out} --keep 80% --out idx.npy")
+        console.note(f"Next: datacurate prune {out} --keep 80% --out idx.npy")

@@ -13,9 +13,15 @@ from datacurate.formats.rankfile import RankFile
 from datacurate.identity import Identity
 from datacurate.importers import tables
 from datacurate.importers.imported import ranked_by
+from datacurate.importers.table import ImportOptions
 
 
-def read_aum(path: Path, identity: Identity, source: Mapping[str, Any]) -> RankFile:
+def read_aum(
+    path: Path,
+    identity: Identity,
+    source: Mapping[str, Any],
+    options: ImportOptions = ImportOptions(),
+) -> RankFile:
     """Read ``aum_values.csv``; a small margin is problematic.
 
     Parameters
@@ -24,14 +30,16 @@ def read_aum(path: Path, identity: Identity, source: Mapping[str, Any]) -> RankF
         CSV with the columns ``sample_id`` and ``aum``, in any order of lines; a sample's id is the
         row of the example, from 0.
     identity : Identity
-        Of the N examples.
+        Identity of the N examples.
     source : mapping
-        Where the file came from; goes into the provenance.
+        Where the file came from, for the provenance.
+    options : ImportOptions
+        Not used: the format states everything.
 
     Raises
     ------
     FileError
-        If the file is missing, no such table, or not of exactly these examples.
+        If the file is missing, is not such a table, or is not of exactly these examples.
     """
     table = tables.read_csv(path)
     places = tables.rows(path, table, "sample_id", len(identity))

@@ -15,13 +15,19 @@ from datacurate.formats.rankfile import RankFile
 from datacurate.identity import Identity
 from datacurate.importers import tables
 from datacurate.importers.imported import ranked_by
+from datacurate.importers.table import ImportOptions
 from datacurate.ranks.scores import NEVER
 
 _MEASURES = ("confidence", "variability", "correctness")
 _NEVER_LEARNED = 1000  # what the published code writes as forgetfulness of such examples
 
 
-def read_cartography(path: Path, identity: Identity, source: Mapping[str, Any]) -> RankFile:
+def read_cartography(
+    path: Path,
+    identity: Identity,
+    source: Mapping[str, Any],
+    options: ImportOptions = ImportOptions(),
+) -> RankFile:
     """Read the metrics of training dynamics; a low confidence (hard to learn) is problematic.
 
     Parameters
@@ -31,14 +37,16 @@ def read_cartography(path: Path, identity: Identity, source: Mapping[str, Any]) 
         ``confidence``; ``variability``, ``correctness`` and ``forgetfulness`` are taken over where
         they are there. A forgetfulness of 1000 means never learned.
     identity : Identity
-        Of the N examples.
+        Identity of the N examples.
     source : mapping
-        Where the file came from; goes into the provenance.
+        Where the file came from, for the provenance.
+    options : ImportOptions
+        Not used: the format states everything.
 
     Raises
     ------
     FileError
-        If the file is missing, no such table, or not of exactly these examples.
+        If the file is missing, is not such a table, or is not of exactly these examples.
     """
     table = tables.read_json_lines(path)
     places = tables.rows(path, table, "guid", len(identity))

@@ -13,9 +13,15 @@ from datacurate.formats.rankfile import RankFile
 from datacurate.identity import Identity
 from datacurate.importers import tables
 from datacurate.importers.imported import ranked_by
+from datacurate.importers.table import ImportOptions
 
 
-def read_el2n(path: Path, identity: Identity, source: Mapping[str, Any]) -> RankFile:
+def read_el2n(
+    path: Path,
+    identity: Identity,
+    source: Mapping[str, Any],
+    options: ImportOptions = ImportOptions(),
+) -> RankFile:
     """Read EL2N scores; a large error is problematic.
 
     Parameters
@@ -23,14 +29,16 @@ def read_el2n(path: Path, identity: Identity, source: Mapping[str, Any]) -> Rank
     path : Path
         A ``.npy`` of 0 or more for each example in order, shape (N,).
     identity : Identity
-        Of the N examples.
+        Identity of the N examples.
     source : mapping
-        Where the file came from; goes into the provenance.
+        Where the file came from, for the provenance.
+    options : ImportOptions
+        Not used: the format states everything.
 
     Raises
     ------
     FileError
-        If the file is missing, no such array, or of another number of examples.
+        If the file is missing, is not such an array, or has another number of examples.
     """
     scores = tables.one_each(path, tables.read_array(path), len(identity))
     tables.require_finite(path, "EL2N", scores, least=0)

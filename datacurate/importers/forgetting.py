@@ -17,6 +17,7 @@ from datacurate.formats.rankfile import RankFile
 from datacurate.identity import Identity
 from datacurate.importers import tables
 from datacurate.importers.imported import ranked_by
+from datacurate.importers.table import ImportOptions
 from datacurate.importers.tables import F64, refused
 from datacurate.ranks.scores import NEVER
 
@@ -25,31 +26,35 @@ _INDICES, _COUNTS = "indices", "forgetting counts"
 
 
 def read_forgetting(
-    path: Path, identity: Identity, source: Mapping[str, Any], never: float | None = None
+    path: Path,
+    identity: Identity,
+    source: Mapping[str, Any],
+    options: ImportOptions = ImportOptions(),
 ) -> RankFile:
     """Read how often each example was forgotten in standard training; often is problematic.
 
-    Examples that were never learned are no friendly ones that were never forgotten: they become
-    −1, and rank behind all others.
+    An example that was never learned was never forgotten either, but it is not friendly. Its count
+    becomes −1, and it ranks as the most problematic.
 
     Parameters
     ----------
     path : Path
-        A pickle of a dictionary with ``indices`` and ``forgetting counts``, each of shape (N,): an
-        example's row and its count. Or a ``.npy`` of counts of shape (N,).
+        A pickle of a dictionary with ``indices`` and ``forgetting counts``, each of shape (N,):
+        rows and their counts. Or a ``.npy`` of counts of shape (N,).
     identity : Identity
-        Of the N examples.
+        Identity of the N examples.
     source : mapping
-        Where the file came from; goes into the provenance.
-    never : float, optional
-        The count that stands for never learned; −1 and infinity always do. The published code
-        gives such examples the number of epochs, added up over seeds.
+        Where the file came from, for the provenance.
+    options : ImportOptions
+        `never` is the count that means "never learned"; −1 and infinity always do. The published
+        code gives such examples the number of epochs, summed over seeds.
 
     Raises
     ------
     FileError
-        If the file is missing, is neither, or is of another number of examples.
+        If the file is missing, is neither, or has another number of examples.
     """
+    never = options.never
     if path.suffix == ".npy":
         counts = tables.one_each(path, tables.read_array(path), len(identity))
     else:

@@ -1,4 +1,4 @@
-"""Scores of any kind, one number an example, whose problematic end the user states."""
+"""Scores of any kind, one number an example; the user states which end is problematic."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from datacurate.formats.ordering import Direction
+from datacurate.errors import UsageError
 from datacurate.formats.rankfile import RankFile
 from datacurate.identity import Identity
 from datacurate.importers import tables
 from datacurate.importers.imported import ranked_by
+from datacurate.importers.table import ImportOptions
 from datacurate.importers.tables import F64, refused
 
 _ROWS = ("row", "index", "idx", "id", "sample_id")
 
 
 def read_scores(
-    path: Path, identity: Identity, source: Mapping[str, Any], direction: Direction
+    path: Path,
+    identity: Identity,
+    source: Mapping[str, Any],
+    options: ImportOptions,
 ) -> RankFile:
     """Read a score for each example.
 
@@ -29,23 +33,28 @@ def read_scores(
         ``id`` or ``sample_id`` that says which example a line is of, from 0. If there are several
         other columns, the one called ``score`` is taken.
     identity : Identity
-        Of the N examples.
+        Identity of the N examples.
     source : mapping
-        Where the file came from; goes into the provenance.
-    direction : str
-        Which end is problematic, ``"high"`` or ``"low"``.
+        Where the file came from, for the provenance.
+    options : ImportOptions
+        `direction` says which end is problematic.
 
     Raises
     ------
     FileError
-        If the file is missing, is neither, or not of exactly these examples.
+        If the file is missing, is neither, or is not of exactly these examples.
     """
+    if options.direction is None:
+        raise UsageError(
+            "nothing says which end of the scores is problematic",
+            hint="--direction high, or --direction low",
+        )
     if path.suffix == ".csv":
         values = _from_csv(path, len(identity))
     else:
         values = tables.one_each(path, tables.read_array(path), len(identity))
     tables.require_finite(path, "score", values)
-    return ranked_by("score", direction, {"score": values}, path, identity, source)
+    return ranked_by("score", options.direction, {"score": values}, path, identity, source)
 
 
 def _from_csv(path: Path, examples: int) -> F64:

@@ -12,11 +12,17 @@ from datacurate.fingerprints import sha256_file
 from datacurate.formats.provenance import Provenance
 from datacurate.formats.rankfile import RankFile
 from datacurate.identity import Identity
+from datacurate.importers.table import ImportOptions
 from datacurate.importers.tables import first, read_array, refused
 from datacurate.ranks import ranking
 
 
-def read_upstream(path: Path, identity: Identity, source: Mapping[str, Any]) -> RankFile:
+def read_upstream(
+    path: Path,
+    identity: Identity,
+    source: Mapping[str, Any],
+    options: ImportOptions = ImportOptions(),
+) -> RankFile:
     """Read the authors' ``prob_rank.npy``: for each example its place divided by N.
 
     Equal input gives an equal rank file, down to its content hash: nothing of this machine or of
@@ -30,12 +36,14 @@ def read_upstream(path: Path, identity: Identity, source: Mapping[str, Any]) -> 
     identity : Identity
         Of the N examples the ranks are of, which the file itself does not state.
     source : mapping
-        Where the file came from; goes into the provenance.
+        Where the file came from, for the provenance.
+    options : ImportOptions
+        Not used: the format states everything.
 
     Raises
     ------
     FileError
-        If the file is missing, no such array, or of another number of examples.
+        If the file is missing, is not such an array, or has another number of examples.
     """
     score = read_array(path)
     if score.dtype.str != "<f8" or score.shape != (len(identity),):

@@ -18,7 +18,7 @@ from datacurate.errors import DataError, DataMismatchError, FileError, UsageErro
 from datacurate.formats import rankfile
 from datacurate.formats.checking import check
 from datacurate.formats.rankfile import RankFile
-from datacurate.importing import Kind, identity_for, import_ranks
+from datacurate.importing import identity_for, import_ranks
 from tests.made_ranks import made_identity
 
 N = 60
@@ -107,7 +107,7 @@ def assert_ranked_by(ranks: RankFile, problematic: np.ndarray) -> None:
 )
 def test_each_kind_knows_its_problematic_end(
     tmp_path: Path,
-    kind: Kind,
+    kind: str,
     write: Callable[[Path], Path],
     column: str,
     end: str,
@@ -242,7 +242,7 @@ def with_nan() -> np.ndarray:
     ],
 )
 def test_what_is_not_of_that_kind_is_refused(
-    tmp_path: Path, kind: Kind, write: Callable[[Path], Path], message: str
+    tmp_path: Path, kind: str, write: Callable[[Path], Path], message: str
 ) -> None:
     with pytest.raises(FileError, match="does not hold the ranks or scores") as caught:
         import_ranks(write(tmp_path), kind, made_identity(N))
@@ -253,7 +253,7 @@ def test_what_is_not_of_that_kind_is_refused(
 @pytest.mark.parametrize(
     "content", [b"", b"\x93NUMPY", b"\x80\x04", b"{", b"\xff" * 99, b"a,a\n1,2"]
 )
-def test_damage_is_refused(tmp_path: Path, kind: Kind, content: bytes) -> None:
+def test_damage_is_refused(tmp_path: Path, kind: str, content: bytes) -> None:
     path = tmp_path / "damaged"
     path.write_bytes(content)
     with pytest.raises(FileError):
@@ -266,7 +266,7 @@ def test_what_is_asked_must_fit_the_kind(tmp_path: Path) -> None:
     path = save(tmp_path / "s.npy", np.abs(SCORES))
     with pytest.raises(UsageError, match="nothing says which end"):
         import_ranks(path, "scores", made_identity(N))
-    with pytest.raises(UsageError, match="is known"):
+    with pytest.raises(UsageError, match="states which end is problematic"):
         import_ranks(path, "el2n", made_identity(N), direction="low")
     with pytest.raises(UsageError, match="no count for never learned"):
         import_ranks(path, "el2n", made_identity(N), never=3)

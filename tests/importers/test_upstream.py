@@ -124,7 +124,7 @@ def test_pruning_without_labels_says_what_it_cannot_say(tmp_path: Path) -> None:
     other = dataclasses.replace(made_identity(N), label_fingerprint="0" * 64)
     assert indexfile.check_against(back, other).relation is Relation.FOREIGN
     for options in ({"balanced": True}, {"floor": "3"}):
-        with pytest.raises(DataError, match="is not known to a") as caught:
+        with pytest.raises(DataError, match="do not know the class") as caught:
             prune(ranks, 48, name="a.ranks.h5", **options)  # type: ignore[arg-type]
         assert "--data DIR" in (caught.value.hint or "")
 
