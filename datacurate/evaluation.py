@@ -169,6 +169,7 @@ def evaluate(
     state: AttackState | None = None,
     save: Callable[[AttackState], None] | None = None,
     progress: AttackProgress | None = None,
+    **changes: Any,
 ) -> Evaluation:
     """Attack one model and return its clean, PGD-10 and robust accuracy.
 
@@ -188,6 +189,8 @@ def evaluate(
         To resume; see `datacurate.attacks.autoattack.autoattack`. PGD-10 comes after the suite.
     progress : callable, optional
         ``progress(attack, examples_done, examples)`` after each batch.
+    **changes
+        Single fields of the settings by name, such as ``suite="pgd-10"`` or ``radius_255=4``.
 
     Returns
     -------
@@ -198,7 +201,7 @@ def evaluate(
     DatacurateError
         As `datacurate.attacks.autoattack.autoattack` does.
     """
-    settings = settings or AttackSettings()
+    settings = replace(settings or AttackSettings(), **changes)
     x = as_pixels(torch.from_numpy(images))
     y = torch.from_numpy(labels)
     device = device_of(model, x)

@@ -188,6 +188,6 @@ def test_a_sweep_is_the_same_too(data: DataSet, tmp_path: Path) -> None:
 
 
 def test_fewer_than_one_at_a_time_is_refused(data: DataSet, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no training can go on"):
+    with pytest.raises(UsageError, match="at least one training must run"):
         verify(RECIPE, data, GIVEN, tmp_path / "verify.json", parallel=0)
     assert list(tmp_path.iterdir()) == []

@@ -225,10 +225,10 @@ def test_a_record_gives_its_verdicts_again(
 
     changed = tmp_path / "changed.json"
     for path, value, said in (
-        (("comparisons", 0, "word"), "better", "a verdict does not follow"),
-        (("comparisons", 1, "low"), 0.5, "low of kept against random does not follow"),
+        (("comparisons", 0, "word"), "better", "a verdict does not match"),
+        (("comparisons", 1, "low"), 0.5, "low of kept against random does not match"),
         (("members", 2, "best", "clean", "correct"), 13, "clean accuracy of random, seed 0, best"),
-        (("recipe", "seeds"), 7, "the recipe's hash does not follow"),
+        (("recipe", "seeds"), 7, "the recipe's hash does not match"),
         (("members", 1, "best", "examples", "pgd10"), "!", "is damaged"),
         (("format_version",), "2.0", "later version"),
         (("format",), "mine", "no record of a verification"),
@@ -297,7 +297,7 @@ def test_an_upper_bound_says_so_and_masked_gradients_are_told(
     told = replace(result, networks=(replace(first, best=masked), *result.networks[1:]))
     assert "- all, seed 0, best checkpoint: flat loss" in as_markdown(told)
     seen = replace(result, recipe=replace(result.recipe, select="test"))
-    assert "they have seen them" in as_markdown(seen)
+    assert "and depend on them" in as_markdown(seen)
 
 
 def test_a_sweep_trains_what_its_values_share_once(digits: DataSet, tmp_path: Path) -> None:
@@ -339,7 +339,7 @@ def test_a_folder_that_is_not_its_own_is_left_alone(digits: DataSet, tmp_path: P
     (theirs / "kernels.json").write_text("{}")
     recipe = replace(RECIPE, arms=("all",), seeds=1)
     for force in (False, True):
-        with pytest.raises(StateError, match="something else"):
+        with pytest.raises(StateError, match="holds other files"):
             verify(recipe, digits, {}, tmp_path / "verify.json", force=force)
     assert (theirs / "thesis.txt").read_text() == "precious"
     (theirs / "thesis.txt").unlink()
@@ -456,7 +456,7 @@ def of(images: Images, split: ImageData) -> ImageData:
 
 def test_trainings_that_cannot_be_kept(digits: DataSet, tmp_path: Path) -> None:
     given, out = of_kept(np.arange(0, 1437, 4)), tmp_path / "verify.json"
-    with pytest.raises(OutputError, match="cannot be made"):
+    with pytest.raises(OutputError, match="cannot be created"):
         verify(RECIPE, digits, given, out, trainings=tmp_path / "no" / "trainings")
     folder = tmp_path / "trainings"
     folder.mkdir()
