@@ -60,7 +60,7 @@ def effect_line(plan: VerificationPlan) -> str:
 
     effect = plan.detectable_effect()
     if effect is None:
-        return "one seed detects no difference, whatever its size: for a verdict, --set seeds=3"
+        return "one seed detects no difference whatever its size: for a verdict, --set seeds=3"
     if effect > 100:
         return (
             "with so few seeds and examples no difference can be detected: "

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyautoattack
 import torch
 from pyautoattack import AutoAttack
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from datacurate.attacks.settings import AttackSettings
 from datacurate.data import load
-from datacurate.evaluation import choose_examples, evaluate
+from datacurate.evaluation import Evaluation, choose_examples, evaluate
 from datacurate.training.checkpoints import load_network
 
 
@@ -34,16 +35,17 @@ class Quantised(nn.Module):
         self.levels = levels
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.net(torch.round(x * self.levels) / self.levels)
+        logits: Tensor = self.net(torch.round(x * self.levels) / self.levels)
+        return logits
 
 
 def shipped() -> nn.Module:
     """Return the ResNet-18 of the package."""
     examples = Path(pyautoattack.__file__).parent / "examples"
     sys.path.insert(0, str(examples))
-    from resnet import ResNet18
+    from resnet import ResNet18  # type: ignore[import-not-found]
 
-    net = ResNet18().eval()
+    net: nn.Module = ResNet18().eval()
     weights = torch.load(examples / "model_test.pt", map_location="cpu", weights_only=True)
     net.load_state_dict(weights)
     return net
@@ -51,13 +53,13 @@ def shipped() -> nn.Module:
 
 def package(
     net: nn.Module,
-    images: np.ndarray,
-    labels: np.ndarray,
+    images: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.int64],
     radius: float,
     suite: str,
     seed: int,
     batch_size: int,
-):
+) -> tuple[float, npt.NDArray[np.bool_]]:
     """Return seconds and which examples the package leaves."""
     x = torch.from_numpy(images).permute(0, 3, 1, 2).float().div(255).contiguous()
     y = torch.from_numpy(labels)
@@ -72,7 +74,13 @@ def package(
     return time.perf_counter() - began, (predicted.cpu() == y).numpy()
 
 
-def ours(net: nn.Module, images: np.ndarray, labels: np.ndarray, radius: float, suite: str):
+def ours(
+    net: nn.Module,
+    images: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.int64],
+    radius: float,
+    suite: str,
+) -> tuple[float, Evaluation]:
     """Return seconds and the evaluation."""
     began = time.perf_counter()
     found = evaluate(net, images, labels, AttackSettings(radius_255=radius, suite=suite))

@@ -17,11 +17,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from datacurate.data import load
-from datacurate.formats.provenance import environment
+from datacurate.machine import environment
 from datacurate.recipes import (
     PROFILE_RECIPES,
     Augmentation,
@@ -38,7 +39,7 @@ from tests.bench.plain import network, pgd, sgd, train_step
 EVALUATED = 200
 
 
-class Images(Dataset):
+class Images(Dataset[tuple[Tensor, int, int]]):
     """Images with their index, cropped and flipped one at a time."""
 
     def __init__(self, images: np.ndarray, labels: np.ndarray) -> None:

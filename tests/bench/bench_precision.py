@@ -17,8 +17,8 @@ import numpy as np
 
 from datacurate import profiling
 from datacurate.data import DataSet, load
-from datacurate.formats.provenance import environment
 from datacurate.formats.rankfile import RankFile
+from datacurate.machine import environment
 from datacurate.ranks.agreement import agreement
 from datacurate.recipes import PROFILE_RECIPES, with_settings
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from datacurate.formats.provenance import environment
+from datacurate.machine import environment
 from datacurate.recipes import PROFILE_RECIPES, Attack, Augmentation, Execution, Model, Training
 from datacurate.training import devices
 from datacurate.training.examples import TrainingData
@@ -117,7 +117,7 @@ def throughput(training: Training, execution: Execution, processes: int, steps: 
     slowest = max(done.get() for _ in members)
     for member in members:
         member.join()
-    return processes * steps * BATCH / slowest
+    return float(processes * steps * BATCH / slowest)
 
 
 def main() -> None:

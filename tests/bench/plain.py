@@ -6,6 +6,7 @@ It shares no code with datacurate; the benchmarks compare with it.
 from __future__ import annotations
 
 import time
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,8 @@ class Block(nn.Module):
         out = functional.relu(self.bn1(x))
         skip = x if self.skip is None else self.skip(out)
         out = self.conv1(out)
-        return self.conv2(functional.relu(self.bn2(out))) + skip
+        block: Tensor = self.conv2(functional.relu(self.bn2(out))) + skip
+        return block
 
 
 class PreAct(nn.Module):
@@ -50,9 +52,10 @@ class PreAct(nn.Module):
         self.linear = nn.Linear(entering, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.layers(self.stem((x - self.mean) / self.std))
+        out = self.layers(self.stem((x - cast(Tensor, self.mean)) / cast(Tensor, self.std)))
         out = functional.adaptive_avg_pool2d(functional.relu(self.bn(out)), 1).flatten(1)
-        return self.linear(out)
+        logits: Tensor = self.linear(out)
+        return logits
 
 
 class Small(nn.Module):
@@ -73,8 +76,11 @@ class Small(nn.Module):
         self.linear = nn.Linear(entering, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = functional.adaptive_avg_pool2d(self.layers((x - self.mean) / self.std), 1)
-        return self.linear(out.flatten(1))
+        out = functional.adaptive_avg_pool2d(
+            self.layers((x - cast(Tensor, self.mean)) / cast(Tensor, self.std)), 1
+        )
+        logits: Tensor = self.linear(out.flatten(1))
+        return logits
 
 
 def network(name: str) -> nn.Module:
@@ -88,7 +94,8 @@ def pgd(net: nn.Module, x: Tensor, y: Tensor, radius: float, step: float, steps:
     adversarial = (x + torch.empty_like(x).uniform_(-radius, radius)).clamp(0, 1)
     for _ in range(steps):
         adversarial = adversarial.detach().requires_grad_()
-        functional.cross_entropy(net(adversarial), y).backward()
+        functional.cross_entropy(net(adversarial), y).backward()  # type: ignore[no-untyped-call]
+        assert adversarial.grad is not None
         adversarial = adversarial.detach() + step * adversarial.grad.sign()
         adversarial = torch.min(torch.max(adversarial, x - radius), x + radius).clamp(0, 1)
     return adversarial.detach()
@@ -108,8 +115,8 @@ def train_step(
     adversarial = pgd(net, x, y, radius, step, steps)
     net.train()
     optimizer.zero_grad()
-    logits = net(adversarial)
-    functional.cross_entropy(logits, y).backward()
+    logits: Tensor = net(adversarial)
+    functional.cross_entropy(logits, y).backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return logits.detach()
 

@@ -60,7 +60,7 @@ def test_several_at_a_time(profiled: Path, run: Run, monkeypatch: pytest.MonkeyP
     code, out, err = run("verify", *options, "--parallel", "2")
     assert code == 0, err
     assert "kept against all: " in out
-    assert "1 threads, 2 at a time" in err
+    assert "1 thread, 2 at a time" in err
     assert "2 at a time with 1 threads each share 1 cores: fewer at a time may be faster" in err
     for member in ("all, seed 0 (1/2)", "kept, seed 0 (2/2)"):
         assert f"{member} epoch 1/1: " in err
@@ -79,17 +79,17 @@ def test_another_suite_on_kept_trainings(profiled: Path, run: Run) -> None:
     options = (*QUICK, "--set", "arms=all,kept", "--trainings", "nets/of-arms")
     code, _, err = run("verify", *options, "--suite", "pgd-10", "--out", "first.json")
     assert code == 0, err
-    assert "its trainings take about" in err
-    options = (*options, "--suite", "custom", "--set", "examples=32")
-    code, _, err = run("verify", *options, "--out", "second.json")
+    assert "Estimated time of its trainings" in err
+    other = (*options, "--suite", "custom", "--set", "examples=32")
+    code, _, err = run("verify", *other, "--out", "second.json")
     assert code == 0, err
-    assert "its trainings are all in nets/of-arms, the attacks come on top" in err
+    assert "its trainings are all in nets/of-arms; attacks take their time" in err
     first, second = (json.loads((profiled / f"{n}.json").read_text()) for n in ("first", "second"))
     assert [m["seconds"] for m in second["members"]] == [m["seconds"] for m in first["members"]]
     assert {m["best"]["n"] for m in second["members"]} == {32}
     code, _, err = run("verify", *options, "--trainings", "no/such/folder", "--out", "third.json")
     assert code == 1
-    assert "the folder no/such/folder for trainings cannot be made" in err
+    assert "the folder no/such/folder for trainings cannot be created" in err
 
 
 def test_transfer_from_a_surrogate(profiled: Path, run: Run) -> None:

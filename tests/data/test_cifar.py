@@ -28,7 +28,7 @@ def batch(start: int, fine: bool, protocol: int = 0) -> bytes:
     labels = [(start + row) % (100 if fine else 10) for row in range(ROWS)]
     if not protocol:
         numbers = {"fine_labels": labels, "coarse_labels": labels} if fine else {"labels": labels}
-        return python2_pickle({"data": planes(images), "batch_label": "a batch"} | numbers)
+        return python2_pickle({"data": planes(images), "batch_label": "a batch", **numbers})
     value: dict[bytes, Any] = {
         b"data": planes(images),
         b"filenames": [b"%d.png" % row for row in range(ROWS)],
@@ -65,7 +65,7 @@ def packed(folder: Path) -> Path:
     return archive
 
 
-class Unchecked(datasets.CIFAR10):
+class Unchecked(datasets.CIFAR10):  # type: ignore[misc]
     """torchvision's reader, without its check that the files are the whole official ones."""
 
     def _check_integrity(self) -> bool:
@@ -113,8 +113,8 @@ def test_every_packing_of_cifar10_is_the_same_data(tmp_path: Path) -> None:
     sets = [load("cifar10", place) for place in places]
     for split in ("train", "test"):
         prints = {getattr(data, split).identity.pixel_fingerprint for data in sets}
-        labels = {getattr(data, split).identity.label_fingerprint for data in sets}
-        assert len(prints) == len(labels) == 1
+        label_prints = {getattr(data, split).identity.label_fingerprint for data in sets}
+        assert len(prints) == len(label_prints) == 1
     assert {data.train.source["layout"] for data in sets} == {"cifar-python", "cifar-binary"}
 
 

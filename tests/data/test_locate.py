@@ -47,7 +47,7 @@ def archive(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> 
 
 def official(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Known:
     changed = replace(KNOWN["cifar10"], **changes)
-    monkeypatch.setitem(known_module.KNOWN, "cifar10", changed)  # type: ignore[arg-type]
+    monkeypatch.setitem(known_module.KNOWN, "cifar10", changed)
     return changed
 
 

@@ -20,6 +20,7 @@ from datacurate.errors import (
     OutputError,
     OutputExistsError,
 )
+from datacurate.fingerprints import sha256_bytes
 from datacurate.formats import digest, indexfile
 from datacurate.formats.indexfile import IndexFile
 from datacurate.identity import Identity, Relation, identify, relate
@@ -175,7 +176,7 @@ def test_arrays_that_are_no_rows_of_the_data(tmp_path: Path, array: Any, message
     # The sidecar is made to fit, so that what is looked at is the array itself.
     beside = tmp_path / "idx.npy.json"
     said = json.loads(beside.read_text())
-    said["array_sha256"] = indexfile.sha256_bytes(array.tobytes())
+    said["array_sha256"] = sha256_bytes(array.tobytes())
     said["form"] = "mask" if array.dtype == np.bool_ else "index"
     write_signed(beside, said)
     with pytest.raises(FileError, match=message):

@@ -37,7 +37,7 @@ def test_python_2() -> None:
 def test_python_3(protocol: int, order: str) -> None:
     wide = np.asarray([1, -2, 300], dtype=">i4")
     value = {
-        b"data": np.asarray(PIXELS, order=order),
+        b"data": np.asarray(PIXELS, order=order),  # type: ignore[call-overload]
         "labels": [1, 2, 3, 4],
         b"empty": b"",
         b"wide": wide,

@@ -402,7 +402,12 @@ def test_check_looks_at_the_recipe(tmp_path: Path) -> None:
     wrong = dataclasses.replace(made.provenance, recipe_hash="0" * 16)
     rankfile.write(tmp_path / "a", dataclasses.replace(made, provenance=wrong))
     assert [item.name for item in check(tmp_path / "a") if not item.ok] == ["recipe hash"]
-    for change in ({"runs": 1}, {"training": []}, {"training": {"epochs": 11}}):
+    changes: tuple[dict[str, Any], ...] = (
+        {"runs": 1},
+        {"training": []},
+        {"training": {"epochs": 11}},
+    )
+    for change in changes:
         recipe = {**(made.provenance.recipe or {}), **change}
         wrong = dataclasses.replace(made.provenance, recipe=recipe)
         rankfile.write(tmp_path / "b", dataclasses.replace(made, provenance=wrong), force=True)

@@ -205,7 +205,7 @@ def test_a_pickle_runs_nothing(tmp_path: Path) -> None:
         with pytest.raises(FileError, match="does not hold the ranks or scores"):
             import_ranks(
                 trapped,
-                kind,  # type: ignore[arg-type]
+                kind,
                 made_identity(N),
                 direction="high" if kind == "scores" else None,
             )
@@ -271,7 +271,7 @@ def test_what_is_asked_must_fit_the_kind(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no count for never learned"):
         import_ranks(path, "el2n", made_identity(N), never=3)
     with pytest.raises(UsageError, match="no kind of file"):
-        import_ranks(path, "magic", made_identity(N))  # type: ignore[arg-type]
+        import_ranks(path, "magic", made_identity(N))
 
 
 def test_the_identity_of_a_named_data_set() -> None:

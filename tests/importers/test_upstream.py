@@ -125,7 +125,7 @@ def test_pruning_without_labels_says_what_it_cannot_say(tmp_path: Path) -> None:
     assert indexfile.check_against(back, other).relation is Relation.FOREIGN
     for options in ({"balanced": True}, {"floor": "3"}):
         with pytest.raises(DataError, match="do not know the class") as caught:
-            prune(ranks, 48, name="a.ranks.h5", **options)  # type: ignore[arg-type]
+            prune(ranks, 48, name="a.ranks.h5", **options)
         assert "--data DIR" in (caught.value.hint or "")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import cast
 
 import pytest
 import torch
@@ -99,7 +100,9 @@ def test_the_shortcut_is_the_strided_convolution() -> None:
     x = torch.rand(3, 5, 9, 9)
     block(x)
     activated = torch.relu(block.norm1(x))
-    strided = torch.nn.functional.conv2d(activated, block.shortcut.weight, stride=2)
+    strided = torch.nn.functional.conv2d(
+        activated, cast(torch.Tensor, block.shortcut.weight), stride=2
+    )
     torch.testing.assert_close(entered[0], strided)
 
 

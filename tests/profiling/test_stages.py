@@ -42,7 +42,8 @@ def test_the_final_probability_is_that_of_the_last_network_under_the_attack(
     x = images.clone()
     for _ in range(3):
         x.requires_grad_()
-        functional.cross_entropy(net(x), labels, reduction="sum").backward()
+        functional.cross_entropy(net(x), labels, reduction="sum").backward()  # type: ignore[no-untyped-call]
+        assert x.grad is not None
         x = (x.detach() + 10 / 255 * x.grad.sign()).clamp(images - 24 / 255, images + 24 / 255)
         x = x.clamp(0, 1)
     expected = net(x).softmax(1)[torch.arange(len(labels)), labels].detach().numpy()

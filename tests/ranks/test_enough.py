@@ -23,7 +23,8 @@ def made(runs: int, noise: float, seed: int = 0) -> list[Ranking]:
 
 
 def mean_rank(runs: list[Ranking]) -> npt.NDArray[np.float64]:
-    return np.mean([stats.rankdata(run.score) for run in runs], axis=0)
+    means: npt.NDArray[np.float64] = np.mean([stats.rankdata(run.score) for run in runs], axis=0)
+    return means
 
 
 def test_equal_runs_agree_entirely_and_leave_nothing_uncertain() -> None:

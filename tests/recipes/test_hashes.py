@@ -14,6 +14,7 @@ from datacurate.recipes import (
     PROFILE_RECIPES,
     VERIFY_RECIPES,
     ProfileRecipe,
+    VerifyRecipe,
     as_dict,
     from_dict,
     recipe_hash,
@@ -66,7 +67,7 @@ def later(recipe: ProfileRecipe, warm_start: float) -> LaterRecipe:
 
 
 def test_named_recipes_keep_their_hashes() -> None:
-    recipes = {
+    recipes: dict[str, ProfileRecipe | VerifyRecipe] = {
         **{f"profile {k}": v for k, v in PROFILE_RECIPES.items()},
         **{f"verify {k}": v for k, v in VERIFY_RECIPES.items()},
     }
@@ -97,6 +98,7 @@ def test_a_new_field_counts_only_where_it_differs_from_before(name: str) -> None
 def test_a_missing_field_means_as_before_and_not_the_default() -> None:
     recipe = PROFILE_RECIPES["proxy"]
     read = from_dict(LaterRecipe, as_dict(recipe))
+    assert isinstance(read, LaterRecipe)
     assert read.warm_start == 0.0
     assert recipe_hash(read) == recipe_hash(recipe)
     changed = replace(read, warm_start=0.75)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 
 from datacurate.recipes import Execution, Training
+from datacurate.recipes.fields import MethodName
 from datacurate.training import devices, kernels
 from datacurate.training.examples import TrainingData
 from datacurate.training.loop import fit
@@ -57,7 +59,7 @@ def test_recorded_passes_give_the_bits_of_the_network_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     steps = replace(training.attack, steps=1) if name == "n-fgsm" else training.attack
-    training = replace(training, method=name, attack=steps)
+    training = replace(training, method=cast(MethodName, name), attack=steps)
     execution = devices.resolve(Execution())
     recorded = fit(training, execution, digits, 3, tmp_path / "recorded.pt")
     monkeypatch.setattr(devices, "fast_passes", lambda net, *_: net)

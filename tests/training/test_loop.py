@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from datacurate.data.batches import augmented
 from datacurate.errors import CheckpointError, TrainingError
 from datacurate.ranks.scores import correct_epochs
 from datacurate.recipes import Augmentation, Execution, Model, Optimizer, Training
-from datacurate.training import loop
 from datacurate.training.examples import TrainingData, pixel_statistics
+from datacurate.training.history import EpochReport
 from datacurate.training.loop import Fit, fit
 from tests.training.conftest import EXECUTION
 
@@ -46,7 +47,7 @@ def uninterrupted(
 def test_interrupted_at_any_epoch_it_ends_the_same(
     training: Training, digits: TrainingData, uninterrupted: Fit, tmp_path: Path, stop_after: int
 ) -> None:
-    def stop(history: list[object]) -> None:
+    def stop(history: list[EpochReport]) -> None:
         if len(history) == stop_after:
             raise Stop
 
@@ -146,19 +147,19 @@ def test_out_of_memory_says_which_batch_size_to_try(
 ) -> None:
     state = tmp_path / "state.pt"
 
-    def stop(history: list[object]) -> None:
+    def stop(history: list[EpochReport]) -> None:
         raise Stop
 
     with pytest.raises(Stop):
         fit(training, EXECUTION, digits, 0, state, stop)
     before = state.read_bytes()
-    crop = loop.augmented
+    crop = augmented
 
     def greedy(*arguments: Any) -> torch.Tensor:
         torch.empty(10**15)  # four petabytes: torch's own error
         return crop(*arguments)
 
-    monkeypatch.setattr(loop, "augmented", greedy)
+    monkeypatch.setattr("datacurate.training.loop.augmented", greedy)
     with pytest.raises(TrainingError, match="cpu ran out of memory at batch size 128") as caught:
         fit(training, EXECUTION, digits, 0, state)
     assert "--set batch_size=64" in str(caught.value)
@@ -167,7 +168,7 @@ def test_out_of_memory_says_which_batch_size_to_try(
     def faulty(*arguments: Any) -> torch.Tensor:
         raise RuntimeError("another fault")
 
-    monkeypatch.setattr(loop, "augmented", faulty)
+    monkeypatch.setattr("datacurate.training.loop.augmented", faulty)
     with pytest.raises(RuntimeError, match="another fault"):
         fit(training, EXECUTION, digits, 0, state)
 

@@ -21,8 +21,15 @@ def made(seed: int, classes: int) -> tuple[F64, F64, npt.NDArray[np.int64]]:
     return clean, adversarial, chance.integers(0, classes, 9)
 
 
+Triple = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
 def torched(*values: npt.NDArray[np.generic]) -> list[torch.Tensor]:
     return [torch.from_numpy(value) for value in values]
+
+
+def triple(clean: F64, adversarial: F64, y: npt.NDArray[np.int64]) -> Triple:
+    return torch.from_numpy(clean), torch.from_numpy(adversarial), torch.from_numpy(y)
 
 
 problems = st.tuples(st.integers(0, 10_000), st.integers(2, 12), st.floats(0, 10))
@@ -36,7 +43,7 @@ def test_trades(problem: tuple[int, int, float]) -> None:
     p, q = softmax(clean, axis=1), softmax(adversarial, axis=1)
     natural = -np.log(p[np.arange(9), y]).mean()
     expected = natural + beta * rel_entr(p, q).sum(axis=1).mean()
-    found = losses.trades_loss(*torched(clean, adversarial, y), beta)
+    found = losses.trades_loss(*triple(clean, adversarial, y), beta)
     assert float(found) == pytest.approx(expected, rel=1e-9)
 
 
@@ -51,7 +58,7 @@ def test_mart(problem: tuple[int, int, float]) -> None:
         wrong = max(q[row, k] for k in range(classes) if k != label)
         boosted = -np.log(q[row, label]) - np.log1p(-wrong)
         total += boosted + weight * rel_entr(p[row], q[row]).sum() * (1 - p[row, label])
-    found = losses.mart_loss(*torched(clean, adversarial, y), weight)
+    found = losses.mart_loss(*triple(clean, adversarial, y), weight)
     assert float(found) == pytest.approx(total / 9, rel=1e-8)
 
 

@@ -12,13 +12,13 @@ from scipy.special import softmax
 from torch import nn
 
 from datacurate import profiling
+from datacurate.attacks.minimum_perturbation import minimum_perturbation
 from datacurate.data import DataSet, load
 from datacurate.errors import CheckpointError, UnknownNameError
 from datacurate.fingerprints import columns_sha256
 from datacurate.formats import rankfile
 from datacurate.nets import build
 from datacurate.recipes import PROFILE_RECIPES, Model, with_settings
-from datacurate.training import measures
 from datacurate.training.checkpoints import load_network
 from datacurate.training.measures import measure
 from tests.training.conftest import EXECUTION
@@ -97,7 +97,7 @@ def test_a_profile_killed_while_it_measures_ends_in_the_same_columns(
     assert {"clean_probability", "minimum_perturbation"} <= set(whole.columns)
 
     calls = 0
-    computed = measures.minimum_perturbation
+    computed = minimum_perturbation
 
     def killed(*arguments: object, **settings: object) -> torch.Tensor:
         nonlocal calls
@@ -106,7 +106,7 @@ def test_a_profile_killed_while_it_measures_ends_in_the_same_columns(
             raise KeyboardInterrupt
         return computed(*arguments, **settings)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(measures, "minimum_perturbation", killed)
+    monkeypatch.setattr("datacurate.training.measures.minimum_perturbation", killed)
     out = tmp_path / "b.ranks.h5"
     with pytest.raises(KeyboardInterrupt):
         profiling.profile(RECIPE, data, out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -53,14 +53,18 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 
 def counted(net: nn.Module) -> list[int]:
     """How many training forwards each batch normalisation has seen."""
-    return [int(m.num_batches_tracked) for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    return [
+        int(m.num_batches_tracked)
+        for m in net.modules()
+        if isinstance(m, nn.BatchNorm2d) and m.num_batches_tracked is not None
+    ]
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_step_leaves_the_network_as_it_was_but_for_its_training_forwards(
     name: str, net: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
-    net.stages[0].eval()  # type: ignore[union-attr, operator]
+    cast(Any, net).stages[0].eval()
     modes = [module.training for module in net.modules()]
     weights = {key: value.clone() for key, value in net.named_parameters()}
     before = torch.random.get_rng_state()

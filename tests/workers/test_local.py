@@ -9,9 +9,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+import torch
 
 from datacurate import profiling
 from datacurate.data import DataSet, load
@@ -199,7 +202,7 @@ def test_fewer_than_one_at_a_time_is_refused(data: DataSet, tmp_path: Path) -> N
 
 def test_a_gpu_each_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     execution = with_settings(RECIPE, ["device=cuda"]).execution
-    monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert [devices.device_of_unit(execution, run).device for run in range(3)] == [
         "cuda:0",
         "cuda:1",
@@ -207,12 +210,12 @@ def test_a_gpu_each_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     named = with_settings(RECIPE, ["device=cuda:1"]).execution
     assert devices.device_of_unit(named, 0) == named
-    monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert devices.device_of_unit(execution, 1).device == "cuda"
 
 
 def test_what_is_shared_is_what_was_given(digits: TrainingData) -> None:
-    given = {
+    given: dict[str, npt.NDArray[Any]] = {
         "images": digits.images,
         "every third label": digits.labels[::3],
         "hashes": np.array([2**64 - 1, 3], dtype=np.uint64),
@@ -251,7 +254,7 @@ def test_errors_cross_processes_whole(error: Exception) -> None:
 
 def test_a_fault_of_ours_keeps_its_traceback() -> None:
     try:
-        _ = {}["nothing"]
+        _ = dict[str, int]()["nothing"]
     except KeyError as error:
         again = rebuild_error(describe_error(error))
     assert "KeyError: 'nothing'" in str(again)

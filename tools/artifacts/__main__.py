@@ -57,11 +57,12 @@ def _make(options: argparse.Namespace) -> int:
 
 
 def _profiled(plan: ArtifactSpec, data: Path | None) -> Path:
-    from datacurate.profiling import is_unfinished
+    from datacurate.profiling import workspace_of
+    from datacurate.workers.workspace import is_unfinished
 
     WORK.mkdir(parents=True, exist_ok=True)
     out = WORK / f"{plan.name}.ranks.h5"
-    if not out.exists() or is_unfinished(out):
+    if not out.exists() or is_unfinished(workspace_of(out)):
         words = ["profile", plan.dataset, "--recipe", plan.recipe, "--parallel", "2"]
         words += ["--out", str(out)]
         words += ["--data", str(data)] if data else []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from datacurate.attacks.autoattack import AutoAttack, autoattack
 from datacurate.attacks.settings import AttackSettings
 from datacurate.attacks.square import square
 from datacurate.attacks.table import ATTACKS
-from datacurate.attacks.window_forward import FullForward
+from datacurate.attacks.window_forward import FullForward, WindowForward
 from datacurate.nets import build
 from datacurate.recipes import Model
 from tests.attacks.models import linear
@@ -29,6 +30,8 @@ def folded(net: nn.Module, size: int, channels: int = 3, seed: int = 0) -> fx.Gr
     generator = torch.Generator().manual_seed(seed)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
             module.running_mean.normal_(std=0.3, generator=generator)
             module.running_var.uniform_(0.5, 2, generator=generator)
             nn.init.uniform_(module.weight, 0.5, 1.5, generator=generator)
@@ -74,9 +77,10 @@ def check_against_whole_passes(copied: fx.GraphModule, size: int, channels: int 
         # Every place in one attempt, images several times and in any order.
         rows = torch.randint(count, (len(places),), generator=generator)
         window = torch.rand(len(rows), side, side, channels, generator=generator)
-        got = trials.attempt(rows, *places.T, window)
+        top, left = places.T
+        got = trials.attempt(rows, top, left, window)
         before = copied(whole.images[rows].permute(0, 3, 1, 2))
-        expected = whole.attempt(rows, *places.T, window)
+        expected = whole.attempt(rows, top, left, window)
         assert same(got, expected), side
         changed |= not same(got, before)
         which = torch.tensor([rows.tolist().index(row) for row in set(rows.tolist())])
@@ -92,7 +96,7 @@ def check_against_whole_passes(copied: fx.GraphModule, size: int, channels: int 
 
 @pytest.mark.parametrize("size", [8, 32])
 @pytest.mark.parametrize("name", ["preact-small", "cnn-small", "vgg11-bn", "wrn-10-1"])
-def test_windows_give_the_logits_of_whole_passes(name, size):
+def test_windows_give_the_logits_of_whole_passes(name: str, size: int) -> None:
     check_against_whole_passes(of_family(name, size), size)
 
 
@@ -112,7 +116,8 @@ class Odd(nn.Module):
         out = functional.relu(self.first(x))
         out = self.apart(out) + out
         out = self.last(torch.relu(self.pool(out)) + self.pool(out))
-        return self.head(self.flat(out))
+        logits: Tensor = self.head(self.flat(out))
+        return logits
 
 
 class Flat(nn.Module):
@@ -122,14 +127,14 @@ class Flat(nn.Module):
         return x.flatten(1)
 
 
-def test_windows_of_other_kernels():
+def test_windows_of_other_kernels() -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = Odd(nn.Flatten())
     check_against_whole_passes(folded(net, 15, channels=1), 15, channels=1)
 
 
-def test_networks_whose_windows_are_not_understood():
+def test_networks_whose_windows_are_not_understood() -> None:
     images = torch.rand(2, 1, 15, 15)
     assert windowed(None, images) is None
     assert windowed(folded(Odd(Flat()), 15, channels=1), images) is None
@@ -141,12 +146,12 @@ def test_networks_whose_windows_are_not_understood():
     assert windowed(copied.to(torch.bfloat16), torch.rand(2, 3, 8, 8)) is None
 
 
-def test_square_decides_as_with_whole_passes():
+def test_square_decides_as_with_whole_passes() -> None:
     copied = of_family("preact-small", 8)
     x = torch.rand(16, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         # Random weights prefer one class for all images; without that, labels differ.
-        copied.get_submodule("head_head_fused").layer.bias.sub_(copied(x).mean(dim=0))
+        cast(Any, copied.get_submodule("head_head_fused")).layer.bias.sub_(copied(x).mean(dim=0))
         y = copied(x).argmax(dim=1)
         assert len(y.unique()) > 4
         attacked = AttackedModel(copied, copied, copied)
@@ -154,7 +159,8 @@ def test_square_decides_as_with_whole_passes():
         trials = windowed(copied, x)
         assert trials is not None
         # Leads that are equal to rounding could be ordered otherwise; with these seeds none is.
-        for batch, way in zip(batches, (trials, FullForward(copied)), strict=True):
+        ways: tuple[WindowForward, WindowForward] = (trials, FullForward(copied))
+        for batch, way in zip(batches, ways, strict=True):
             square(
                 batch,
                 AttackArguments(steps=150, keys=np.arange(16, dtype=np.uint64), seeds=(3,)),

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, cast
+
 import pytest
 import torch
 from torch import Tensor, fx, nn
@@ -7,7 +10,7 @@ from torch.nn import functional
 
 from datacurate.attacks.acceleration.batchnorm_folding import Affine, fused, quick
 from datacurate.attacks.acceleration.input_gradients import differentiable
-from datacurate.attacks.attacked_model import AttackedModel
+from datacurate.attacks.attacked_model import AttackedModel, Backward
 from datacurate.nets import build
 from datacurate.recipes import Model
 from tests.attacks.networks import Broadcast
@@ -18,6 +21,8 @@ def unsettled(net: nn.Module, seed: int = 0) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
             module.running_mean.normal_(std=0.3, generator=generator)
             module.running_var.uniform_(0.5, 2, generator=generator)
             nn.init.uniform_(module.weight, -1.5, 1.5, generator=generator)
@@ -45,14 +50,14 @@ def weighted(logits: Tensor) -> tuple[Tensor, Tensor]:
     return (weights * logits).sum() + logits.square().sum(), weights + 2 * logits
 
 
-def by_autograd(predict, x: Tensor) -> Tensor:
+def by_autograd(predict: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     point = x.clone().requires_grad_()
     with torch.enable_grad():
         total = weighted(predict(point))[0]
     return torch.autograd.grad(total, point)[0]
 
 
-def gradient(made, x: Tensor) -> Tensor:
+def gradient(made: Callable[[Tensor], tuple[Tensor, Backward]], x: Tensor) -> Tensor:
     logits, backward = made(x)
     return backward(weighted(logits)[1])
 
@@ -72,7 +77,7 @@ def relative(got: Tensor, expected: Tensor) -> float:
         ("cnn-small", 16),
     ],
 )
-def test_gradients_are_those_of_the_network(name, size):
+def test_gradients_are_those_of_the_network(name: str, size: int) -> None:
     net, x = of_family(name), images(5, 3, size)
     copied = copy_of(net, x)
     made = differentiable(copied, x)
@@ -82,7 +87,7 @@ def test_gradients_are_those_of_the_network(name, size):
     torch.testing.assert_close(made(x)[0], copied(x))
 
 
-def test_coarse_gradients_are_those_that_autograd_makes_of_the_coarse_copy():
+def test_coarse_gradients_are_those_that_autograd_makes_of_the_coarse_copy() -> None:
     net, x = of_family("preact-small"), images(6, 3, 32)
     copied = copy_of(net, x, torch.bfloat16)
     made = differentiable(copied, x)
@@ -91,7 +96,7 @@ def test_coarse_gradients_are_those_that_autograd_makes_of_the_coarse_copy():
     assert gradient(made, x).dtype == torch.float32
 
 
-def test_a_pass_can_be_differentiated_after_another():
+def test_a_pass_can_be_differentiated_after_another() -> None:
     net, x = of_family("preact-small"), images(6, 3, 16)
     made = differentiable(copy_of(net, x), x)
     assert made is not None
@@ -105,14 +110,14 @@ def test_a_pass_can_be_differentiated_after_another():
 
 
 @pytest.mark.parametrize(("even", "left"), [(True, 1), (False, 2)])
-def test_normalisation_after_a_sum_goes_into_both_convolutions(even, left):
+def test_normalisation_after_a_sum_goes_into_both_convolutions(even: bool, left: int) -> None:
     net, x = of_family("preact-small"), images(2, 3, 32)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5, generator=torch.Generator().manual_seed(0))
     if not even:
         # What the first sum is multiplied by; the stem, which is added, is normalised as well.
-        net.stages[1].norm1.weight[3] = 1e-5
+        cast(Any, net).stages[1].norm1.weight[3] = 1e-5
     copied = copy_of(net, x)
     kept = [module for module in copied.modules() if type(module) is Affine]
     assert len(kept) == left
@@ -134,10 +139,11 @@ class Twisted(nn.Module):
         one = functional.relu(self.first(x))
         two = self.second(one) + one
         three = torch.relu(self.norm(two)) + two
-        return self.head(self.flat(three[:, :, ::2, ::3] + one[:, :, ::2, ::3]))
+        logits: Tensor = self.head(self.flat(three[:, :, ::2, ::3] + one[:, :, ::2, ::3]))
+        return logits
 
 
-def test_layers_in_another_order():
+def test_layers_in_another_order() -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = unsettled(Twisted())
@@ -147,7 +153,7 @@ def test_layers_in_another_order():
     assert relative(gradient(made, x), by_autograd(net, x)) < 2e-5
 
 
-def test_networks_whose_layers_are_not_known_are_left_to_autograd():
+def test_networks_whose_layers_are_not_known_are_left_to_autograd() -> None:
     for net, x in ((Broadcast(8), images(2, 1, 8)), (of_family("vgg11-bn"), images(2, 3, 32))):
         copied = copy_of(net.eval().requires_grad_(False), x)
         assert differentiable(copied, x) is None

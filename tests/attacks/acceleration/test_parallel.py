@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -26,7 +27,7 @@ from tests.attacks.networks import right_everywhere
 
 
 @pytest.fixture
-def two_threads():
+def two_threads() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield
@@ -34,7 +35,7 @@ def two_threads():
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_parts_are_of_all_rows_and_not_too_small():
+def test_parts_are_of_all_rows_and_not_too_small() -> None:
     for count, expected in ((0, [0]), (7, [7]), (8, [4, 4]), (33, [17, 16])):
         cut = parts(np.arange(count) * 3)
         assert [len(part) for part in cut] == expected
@@ -83,11 +84,12 @@ def test_verdicts_and_budgets_are_those_of_one_part(suite: str) -> None:
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_an_error_ends_the_other_part():
+def test_an_error_ends_the_other_part() -> None:
     model = linear(3, 64)
     x, y = clear_images(model, 8)
     batches = [
-        AttackBatch(AttackedModel(model, model, model), part, y[:4], 0.1) for part in x.split(4)
+        AttackBatch(AttackedModel(model, model, model), part, y[:4], 0.1)
+        for part in torch.split(x, 4)
     ]
     begun = threading.Event()
 
@@ -120,11 +122,12 @@ def searched(batch: AttackBatch, ends: str = "well") -> Tensor:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are not copied elsewhere")
-def test_searches_without_gradients_go_on_in_processes():
+def test_searches_without_gradients_go_on_in_processes() -> None:
     model = linear(3, 64)
     x, y = clear_images(model, 12)
     batches = [
-        AttackBatch(AttackedModel(model, model, model), part, y[:4], 0.1) for part in x.split(4)
+        AttackBatch(AttackedModel(model, model, model), part, y[:4], 0.1)
+        for part in torch.split(x, 4)
     ]
     claims = at_once([partial(searched, batch) for batch in batches], batches, autograd=False)
     assert len({batch.unconfirmed for batch in batches}) == 3
@@ -142,13 +145,18 @@ def test_searches_without_gradients_go_on_in_processes():
     ("ends", "error", "words"),
     [("badly", UsageError, "that fails"), ("killed", DatacurateError, "without a word")],
 )
-def test_a_process_that_fails_is_heard(ends, error, words):
+def test_a_process_that_fails_is_heard(ends: str, error: type[Exception], words: str) -> None:
     model = linear(3, 64)
     x, y = clear_images(model, 12)
     batches = [
-        AttackBatch(AttackedModel(model, model, model), part, y[:4], 0.1) for part in x.split(4)
+        AttackBatch(AttackedModel(model, model, model), part, y[:4], 0.1)
+        for part in torch.split(x, 4)
     ]
-    each = [partial(searched, batches[0]), partial(searched, batches[1], ends), batches[2].x.sum]
+    each: list[Callable[[], Tensor]] = [
+        partial(searched, batches[0]),
+        partial(searched, batches[1], ends),
+        batches[2].x.sum,
+    ]
     before = multiprocessing.active_children()
     with pytest.raises(error, match=words):
         at_once(each, batches, autograd=False)
