@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from datacurate.data import Standing, load_train, standing
+from datacurate.data import OfficialStatus, load_train, official_status
 from datacurate.data.known import KNOWN, official_identity
 from datacurate.errors import DataError, DataMismatchError, UsageError
 from datacurate.fingerprints import sha256_file
@@ -92,8 +92,8 @@ def identity_for(
             )
         return official_identity(dataset, "train")
     identity = load_train(dataset, data, tell=tell).identity
-    how, why = standing(identity)
-    if how is Standing.DIFFERENT:
+    how, why = official_status(identity)
+    if how is OfficialStatus.DIFFERENT:
         raise DataMismatchError(
             f"the data in {data} is {why}",
             expected="the data in the order that the ranks are in",

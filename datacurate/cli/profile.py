@@ -118,10 +118,12 @@ def _fit_budget(plan: ProfilePlan, seconds: float, parallel: int) -> ProfilePlan
 def _announce(plan: ProfilePlan) -> None:
     """Say what a profile will do, and how long it takes."""
     from datacurate.cli.plan_lines import announce_recipe, estimate_line
-    from datacurate.data.known import standing
+    from datacurate.data.known import official_status
 
     identity, recipe = plan.data.train.identity, plan.recipe
-    console.note(f"data: {identity.name}, {len(identity):,} examples: {standing(identity)[1]}")
+    console.note(
+        f"data: {identity.name}, {len(identity):,} examples: {official_status(identity)[1]}"
+    )
     announce_recipe(recipe, plan.execution, f"{recipe.runs} runs on")
     if recipe.el2n_epoch < plan.requested.el2n_epoch:
         console.note(f"EL2N is measured after the last epoch, {recipe.el2n_epoch}")

@@ -131,7 +131,7 @@ def joined_with_data(
     labelled = ranks.identity.labelled
     if data is None and labelled:
         return ranks, None
-    from datacurate.data import completed, load_train
+    from datacurate.data import adopt_official_identity, load_train
     from datacurate.errors import DataError, DataNotFoundError
     from datacurate.identity import require_match
 
@@ -139,7 +139,7 @@ def joined_with_data(
         images = load_train(
             *recorded_data(ranks.identity.name, data),
             tell=console.note,
-            fetching=data is not None,
+            allow_download=data is not None,
         )
         match = require_match(ranks.identity, images.identity, f"the ranks in {name}")
     except DataError as error:
@@ -150,7 +150,9 @@ def joined_with_data(
         return ranks, None
     if not labelled:
         console.note(f"labels: {images.source['location']}")
-        ranks = dataclasses.replace(ranks, identity=completed(ranks.identity, images.identity))
+        ranks = dataclasses.replace(
+            ranks, identity=adopt_official_identity(ranks.identity, images.identity)
+        )
     return ranks, match
 
 

@@ -1,18 +1,18 @@
-"""Data sets: any known layout → uint8 images in canonical order, with their identity."""
+"""Read data sets of any known layout into uint8 arrays in canonical order, with identity."""
 
 from datacurate.data.corruption import flip_labels
 from datacurate.data.images import DataSet, ImageData
-from datacurate.data.known import Standing, completed, standing
+from datacurate.data.known import OfficialStatus, adopt_official_identity, official_status
 from datacurate.data.loading import known_names, load, load_train
 
 __all__ = [
     "DataSet",
     "ImageData",
-    "Standing",
-    "completed",
+    "OfficialStatus",
+    "adopt_official_identity",
     "flip_labels",
     "known_names",
     "load",
     "load_train",
-    "standing",
+    "official_status",
 ]

@@ -1,4 +1,4 @@
-"""Data sets as arrays in one ``.npz`` file."""
+"""Read data sets stored as arrays in one ``.npz`` file."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def recognise_arrays(path: Path) -> Layout | None:
 
 
 def _names(path: Path) -> set[str]:
-    if not zipfile.is_zipfile(path):  # numpy would try it as a lone array, or as a pickle
+    if not zipfile.is_zipfile(path):  # numpy would read it as a single array or as a pickle
         raise DataError(f"{path} is not an .npz file, or is truncated", expected=_CONTENT)
     try:
         with np.load(path, allow_pickle=False) as archive:
             return set(archive.files)
     except _UNREADABLE as error:
-        raise _damaged(path, error) from error
+        raise _damage_error(path, error) from error
 
 
 def _array(path: Path, name: str) -> npt.NDArray[Any]:
@@ -61,8 +61,8 @@ def _array(path: Path, name: str) -> npt.NDArray[Any]:
         with np.load(path, allow_pickle=False) as archive:
             value = archive[name]
     except _UNREADABLE as error:
-        raise _damaged(path, error, name) from error
-    if not isinstance(value, np.ndarray):  # numpy hands out foreign members as bytes
+        raise _damage_error(path, error, name) from error
+    if not isinstance(value, np.ndarray):  # numpy returns members that are not .npy files as bytes
         raise DataError(f"{name} in {path} is not an array", expected=_CONTENT)
     return value
 
@@ -73,7 +73,7 @@ def _split(path: Path, prefix: str) -> Split:
         images = images[..., None]
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
         raise DataError(
-            f"{prefix}images in {path} are not images of 8 bits",
+            f"{prefix}images in {path} are not 8-bit images",
             expected="uint8 of shape (N, H, W, 3), (N, H, W, 1) or (N, H, W)",
             got=f"{images.dtype} of shape {images.shape}",
             hint=_image_hint(images),
@@ -87,7 +87,7 @@ def _split(path: Path, prefix: str) -> Split:
         )
     if len(images) != len(labels):
         raise DataError(
-            f"{path} does not hold one label for each image",
+            f"{path} does not have one label for each image",
             expected=f"{len(images):,} {prefix}labels",
             got=f"{len(labels):,}",
         )
@@ -113,7 +113,7 @@ def _class_names(path: Path) -> tuple[str, ...]:
     return tuple(str(name) for name in names)
 
 
-# What numpy raises for a damaged, hostile or truncated file.
+# Errors that numpy raises for a damaged, hostile or truncated file.
 _UNREADABLE = (
     OSError,
     ValueError,
@@ -127,10 +127,10 @@ _UNREADABLE = (
 )
 
 
-def _damaged(path: Path, error: Exception, name: str | None = None) -> DataError:
+def _damage_error(path: Path, error: Exception, name: str | None = None) -> DataError:
     if "allow_pickle" in str(error):
         return DataError(
-            f"{name or 'an array'} in {path} holds Python objects, which are never loaded",
+            f"{name or 'an array'} in {path} holds Python objects; datacurate never loads them",
             expected=_CONTENT,
         )
     what = f"{name} in {path}" if name else str(path)

@@ -1,4 +1,4 @@
-"""The official order of CIFAR-10, restored in copies that keep its batches but shuffle them."""
+"""Restore the official order of CIFAR-10 in copies that only permute its five batches."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ import itertools
 
 import numpy as np
 
-from datacurate.data.known import Known
+from datacurate.data.known import KnownDataSet
 from datacurate.data.layouts import Split
 from datacurate.fingerprints import label_fingerprint
 
 _BATCHES = 5
 
 
-def in_official_order(split: Split, known: Known) -> Split:
-    """Return a training split in its official order, if only the order of batches is another.
+def restore_official_order(split: Split, known: KnownDataSet) -> Split:
+    """Return a training split in its official order if only its batches are permuted.
 
-    A copy made by walking the official archive has its five batches in the order in which they
-    were packed, which is not that of their numbers. Labels tell: fifty thousand of them agree with
-    the official fingerprint in one order of the batches only.
+    A copy made by iterating over the official archive has its five batches in the order of the
+    archive, which is not the order of their numbers. The label fingerprint identifies the right
+    order: 50,000 labels match the official fingerprint in one permutation only.
 
     Parameters
     ----------
     split : Split
         The training split of a known data set, as read.
-    known : Known
+    known : KnownDataSet
 
     Returns
     -------
     Split
-        The same object where there is nothing to restore.
+        The same object if it is in order already, or if no permutation matches.
     """
     published = known.official.get("train")
     size = len(split.labels)

@@ -1,4 +1,4 @@
-"""The official archives of CIFAR-10 and CIFAR-100, packed or extracted, Python or binary."""
+"""Read the official archives of CIFAR-10 and CIFAR-100: packed or extracted, Python or binary."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from datacurate.errors import DataError
 from datacurate.formats.pickles import load_arrays
 
 _PIXELS = 3 * 32 * 32
-_LARGEST_MEMBER = 1 << 29  # bytes; the largest official one has 155 MB
+_LARGEST_MEMBER = 1 << 29  # bytes; the largest official member has 155 MB
 
 
 @dataclass(frozen=True)
 class _Version:
-    """One of the four official packings; the archive's files are in one folder."""
+    """One of the four official archives; its files are in one folder."""
 
     kind: str
     known_as: str
@@ -31,7 +31,7 @@ class _Version:
     archive: str
     train: tuple[str, ...]
     test: tuple[str, ...]
-    label_bytes: int  # before the pixels in a binary record, the fine label last; 0 for a pickle
+    label_bytes: int  # label bytes before the pixels of a binary record, fine label last; 0: pickle
 
 
 _BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
@@ -82,7 +82,12 @@ def recognise_cifar(path: Path) -> list[Layout]:
     Parameters
     ----------
     path : Path
-        An archive, its extracted folder, or a directory that holds either.
+        An archive, its extracted folder, or a directory that contains one of them.
+
+    Returns
+    -------
+    list of Layout
+        Empty if there is no official archive.
 
     Raises
     ------
@@ -94,19 +99,19 @@ def recognise_cifar(path: Path) -> list[Layout]:
             return []
         folder = _first_folder(path)
         return [_layout(version, path) for version in _VERSIONS if version.folder == folder]
-    found = []
+    layouts = []
     for version in _VERSIONS:
         for place in (path, path / version.folder, path / version.archive):
-            here = place.is_file() or (place / version.train[0]).is_file()
-            if here and (place != path or _is_extracted(version, path)):
-                found.append(_layout(version, place))
+            exists = place.is_file() or (place / version.train[0]).is_file()
+            if exists and (place != path or _is_extracted(version, path)):
+                layouts.append(_layout(version, place))
                 break
-    return found
+    return layouts
 
 
 def _is_extracted(version: _Version, folder: Path) -> bool:
     """Return whether a folder of any name is an extracted archive of this version."""
-    # "train" alone could be anybody's file.
+    # A file called "train" alone proves nothing.
     return (folder / version.test[0]).is_file()
 
 
@@ -127,9 +132,9 @@ def _read(version: _Version, place: Path, names: tuple[str, ...]) -> Split:
     for name in names:
         title = f"{place / name}"
         if version.label_bytes:
-            parts.append(_from_records(files[name], version.label_bytes, title))
+            parts.append(_parse_records(files[name], version.label_bytes, title))
         else:
-            parts.append(_from_pickle(files[name], title))
+            parts.append(_parse_pickle(files[name], title))
     planes = np.concatenate([pixels for pixels, _ in parts]).reshape(-1, 3, 32, 32)
     images = np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
     return Split(images, np.concatenate([labels for _, labels in parts]))
@@ -138,7 +143,7 @@ def _read(version: _Version, place: Path, names: tuple[str, ...]) -> Split:
 _Part = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
 
 
-def _from_pickle(data: bytes, title: str) -> _Part:
+def _parse_pickle(data: bytes, title: str) -> _Part:
     content = load_arrays(data, title)
     labels = content.get("fine_labels", content.get("labels"))
     pixels = content.get("data")
@@ -149,22 +154,22 @@ def _from_pickle(data: bytes, title: str) -> _Part:
         or pixels.shape[1] != _PIXELS
     ):
         raise DataError(
-            f"{title} does not hold images of CIFAR's form",
+            f"{title} does not hold CIFAR images",
             expected=f"data: uint8 of shape (N, {_PIXELS})",
-            got=_described(pixels),
+            got=_describe_value(pixels),
         )
     if isinstance(labels, list) and all(type(label) is int for label in labels):
         labels = np.array(labels, dtype=np.int64)
     if not isinstance(labels, np.ndarray) or labels.shape != (len(pixels),):
         raise DataError(
-            f"{title} does not hold one label for each image",
+            f"{title} does not have one label for each image",
             expected=f"labels or fine_labels: {len(pixels):,} integers",
-            got=_described(labels),
+            got=_describe_value(labels),
         )
     return pixels, labels.astype(np.int64)
 
 
-def _from_records(data: bytes, label_bytes: int, title: str) -> _Part:
+def _parse_records(data: bytes, label_bytes: int, title: str) -> _Part:
     width = label_bytes + _PIXELS
     if len(data) % width:
         raise DataError(
@@ -177,7 +182,7 @@ def _from_records(data: bytes, label_bytes: int, title: str) -> _Part:
     return records[:, label_bytes:], records[:, label_bytes - 1].astype(np.int64)
 
 
-def _described(value: Any) -> str:
+def _describe_value(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"{value.dtype} of shape {value.shape}"
     return f"{len(value):,} values" if isinstance(value, list) else type(value).__name__
@@ -188,25 +193,25 @@ def _files(folder: Path, names: Iterable[str]) -> Mapping[str, bytes]:
         return {name: (folder / name).read_bytes() for name in names}
     except OSError as error:
         raise DataError(
-            f"the CIFAR folder {folder} is not whole: {error.filename} cannot be read "
+            f"the CIFAR folder {folder} is incomplete: {error.filename} cannot be read "
             f"({error.strerror})",
             hint="extract the official archive again",
         ) from error
 
 
 def _first_folder(archive: Path) -> str:
-    """Return the folder that the first member of an archive is or lies in."""
+    """Return the top folder of the first member of an archive."""
     try:
         with tarfile.open(archive) as tar:
             member = tar.next()
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise _damaged(archive, error) from error
+        raise _damage_error(archive, error) from error
     return member.name.strip("./").partition("/")[0] if member else ""
 
 
 def _members(archive: Path, version: _Version, names: tuple[str, ...]) -> Mapping[str, bytes]:
     """Read files from an archive in one pass; nothing is extracted to disk."""
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     wanted = {f"{version.folder}/{name}": name for name in names}
     try:
         with tarfile.open(archive) as tar:
@@ -217,21 +222,21 @@ def _members(archive: Path, version: _Version, names: tuple[str, ...]) -> Mappin
                 if member.size > _LARGEST_MEMBER:
                     raise DataError(f"{archive} holds {name} with {member.size:,} bytes")
                 stream = tar.extractfile(member)
-                found[name] = stream.read() if stream else b""
-                if len(found) == len(names):
+                contents[name] = stream.read() if stream else b""
+                if len(contents) == len(names):
                     break
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise _damaged(archive, error) from error
-    missing = [name for name in names if name not in found]
+        raise _damage_error(archive, error) from error
+    missing = [name for name in names if name not in contents]
     if missing:
         raise DataError(
-            f"{archive} is not whole: {version.folder}/{missing[0]} is missing",
+            f"{archive} is incomplete: {version.folder}/{missing[0]} is missing",
             hint="download the archive again",
         )
-    return found
+    return contents
 
 
-def _damaged(archive: Path, error: Exception) -> DataError:
+def _damage_error(archive: Path, error: Exception) -> DataError:
     return DataError(
         f"the archive {archive} cannot be read: {str(error) or type(error).__name__}",
         hint="download it again",

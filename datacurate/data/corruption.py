@@ -1,4 +1,4 @@
-"""Plant wrong labels on purpose, to see whether ranks find them."""
+"""Give examples wrong labels on purpose, to test whether ranks find them."""
 
 from __future__ import annotations
 
@@ -13,41 +13,42 @@ from datacurate.fingerprints import label_fingerprint, seed64
 
 
 def flip_labels(data: DataSet, fraction: float, seed: int) -> tuple[DataSet, npt.NDArray[np.int64]]:
-    """Give some of the trainable examples the label of another class.
+    """Return a data set in which some trainable examples have the label of another class.
 
     Parameters
     ----------
     data : DataSet
-        It stays as it is.
+        Not changed.
     fraction : float
-        Of the trainable examples, 0 to 1; rounded to whole examples.
+        Share of the trainable examples, 0 to 1; rounded to whole examples.
     seed : int
-        Decides which examples, and which of the other classes each gets (all equally likely).
+        Seed for the choice of examples and of their new classes; all other classes are equally
+        likely.
 
     Returns
     -------
     DataSet
-        With its training labels changed, and their fingerprint; images and test split are shared.
+        Has new training labels and their fingerprint; shares images and test split with `data`.
     ndarray of int64, shape (M,)
-        The rows of the training split whose labels are wrong now, ascending.
+        The training rows whose labels were changed, ascending.
 
     Raises
     ------
     UsageError
-        If the fraction is not one.
+        If `fraction` is not in [0, 1].
     """
     if not 0 <= fraction <= 1:
         raise UsageError(
-            "the share of labels to flip is not a fraction", expected="0 to 1", got=f"{fraction}"
+            "the fraction of labels to flip is out of range", expected="0 to 1", got=f"{fraction}"
         )
     train = data.train
-    chance = np.random.default_rng(seed64("flip labels", seed))
+    generator = np.random.default_rng(seed64("flip labels", seed))
     trainable = data.trainable
-    rows = np.sort(chance.choice(trainable, round(fraction * len(trainable)), replace=False))
+    rows = np.sort(generator.choice(trainable, round(fraction * len(trainable)), replace=False))
     classes = train.identity.classes
     labels = train.labels.copy()
-    # A step of 1 … C-1 around the circle of classes never ends where it began.
-    labels[rows] = (labels[rows] + chance.integers(1, classes, len(rows))) % classes
+    # Adding 1 to C-1 modulo C never gives the same class.
+    labels[rows] = (labels[rows] + generator.integers(1, classes, len(rows))) % classes
     identity = replace(train.identity, labels=labels, label_fingerprint=label_fingerprint(labels))
     source = {**train.source, "flipped_labels": f"{len(rows)}, seed {seed}"}
     flipped = replace(train, labels=labels, identity=identity, source=source)

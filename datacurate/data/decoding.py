@@ -1,4 +1,4 @@
-"""Image files → one uint8 array, all of one size."""
+"""Decode image files of one size into one uint8 array."""
 
 from __future__ import annotations
 
@@ -18,46 +18,49 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "PPM", "TIFF")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
 _GREY_MODES = ("1", "L", "LA")
-_DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # more than 8 bits a channel
-_CHUNK = 256  # images a task
-_THREADED_FROM = 64 * 64  # pixels; of smaller images, threads only wait for each other
+_DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # more than 8 bits per channel
+_CHUNK = 256  # images in one task of the thread pool
+_THREADED_FROM = 64 * 64  # pixels of one image; for smaller ones threads bring no speed
 
 
 def decode_images(
     count: int, read: Callable[[int], bytes], where: Callable[[int], str]
 ) -> npt.NDArray[np.uint8]:
-    """Decode images of one size; the result does not depend on the number of threads.
+    """Decode images of one size.
+
+    The result does not depend on the number of threads.
 
     Parameters
     ----------
     count : int
-        How many images there are, 1 or more.
+        Number of images, 1 or more.
     read : callable
-        From position to the bytes of an image file.
+        Returns the bytes of the image file at a position.
     where : callable
-        From position to what an error calls it, such as ``"row 3 of a.parquet"``.
+        Returns the name of a position for errors, such as ``"row 3 of a.parquet"``.
 
     Returns
     -------
     ndarray of uint8, shape (count, H, W, C)
-        C is 1 if every image is greyscale; else 3, and greyscale images became RGB.
+        C is 1 if every image is greyscale. Otherwise C is 3, and greyscale images are
+        converted to RGB.
 
     Raises
     ------
     DataError
-        For an image that cannot be decoded, has more than 8 bits a channel, or differs in size
-        from the others.
+        If an image cannot be decoded, has more than 8 bits per channel, or differs in size from
+        the others.
     """
     width, height = _size(read(0), where(0))
     images = np.empty((count, height, width, 3), dtype=np.uint8)
-    coloured = np.zeros(count, dtype=bool)
+    is_colour = np.zeros(count, dtype=bool)
 
     def decode(start: int) -> None:
         for position in range(start, min(start + _CHUNK, count)):
             pixels = _decode(read(position), where, position)
             if pixels.shape[:2] != (height, width):
-                raise _differing_sizes(count, read, where)
-            coloured[position] = pixels.ndim == 3
+                raise _size_error(count, read, where)
+            is_colour[position] = pixels.ndim == 3
             images[position] = pixels if pixels.ndim == 3 else pixels[:, :, None]
 
     starts = range(0, count, _CHUNK)
@@ -68,7 +71,7 @@ def decode_images(
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for _ in pool.map(decode, starts):  # in order, so the first error is the one raised
                 pass
-    return images if coloured.any() else np.ascontiguousarray(images[..., :1])
+    return images if is_colour.any() else np.ascontiguousarray(images[..., :1])
 
 
 def _decode(data: bytes, where: Callable[[int], str], position: int) -> npt.NDArray[np.uint8]:
@@ -77,14 +80,14 @@ def _decode(data: bytes, where: Callable[[int], str], position: int) -> npt.NDAr
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.mode in _DEEP_MODES:
                 raise DataError(
-                    f"{where(position)} has more than 8 bits a channel (mode {image.mode})",
+                    f"{where(position)} has more than 8 bits per channel (mode {image.mode})",
                     expected="8-bit greyscale or RGB images",
                     hint="convert the images to 8 bits",
                 )
             mode = "L" if image.mode in _GREY_MODES else "RGB"
             return np.asarray(image if image.mode == mode else image.convert(mode))
     except _UNREADABLE as error:
-        raise _undecodable(where(position), error) from error
+        raise _decoding_error(where(position), error) from error
 
 
 def _size(data: bytes, name: str) -> tuple[int, int]:
@@ -93,10 +96,10 @@ def _size(data: bytes, name: str) -> tuple[int, int]:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             return image.size
     except _UNREADABLE as error:
-        raise _undecodable(name, error) from error
+        raise _decoding_error(name, error) from error
 
 
-# Pillow reports broken files by all of these.
+# Errors that Pillow raises for broken files.
 _UNREADABLE = (
     OSError,
     SyntaxError,
@@ -107,30 +110,28 @@ _UNREADABLE = (
 )
 
 
-def _undecodable(name: str, error: Exception) -> DataError:
+def _decoding_error(name: str, error: Exception) -> DataError:
     reason = str(error) or type(error).__name__
-    if "cannot identify image file" in reason:  # goes on with the address of a Python object
+    if "cannot identify image file" in reason:  # Pillow's text contains a memory address
         reason = "not an image file, or damaged at its start"
     return DataError(
         f"{name} cannot be decoded: {reason}",
-        expected="a whole PNG, JPEG, WebP, BMP, PPM or TIFF image",
+        expected="a complete PNG, JPEG, WebP, BMP, PPM or TIFF image",
         hint="replace or remove the damaged image",
     )
 
 
-def _differing_sizes(
-    count: int, read: Callable[[int], bytes], where: Callable[[int], str]
-) -> DataError:
-    """Return the error that names the first image unlike most, and all sizes met."""
+def _size_error(count: int, read: Callable[[int], bytes], where: Callable[[int], str]) -> DataError:
+    """Return the error that lists all sizes and names the first image of an unusual size."""
     sizes = [_size(read(position), where(position)) for position in range(count)]
     counts = Counter(sizes).most_common()
-    usual = counts[0][0]
-    odd = next(position for position, size in enumerate(sizes) if size != usual)
-    met = ", ".join(f"{width}×{height} ({number:,})" for (width, height), number in counts[:6])
+    most_common = counts[0][0]
+    odd = next(position for position, size in enumerate(sizes) if size != most_common)
+    listing = ", ".join(f"{width}×{height} ({number:,})" for (width, height), number in counts[:6])
     more = f" and {len(counts) - 6:,} more" if len(counts) > 6 else ""
     return DataError(
         f"the images differ in size: {where(odd)} is {sizes[odd][0]}×{sizes[odd][1]}",
-        expected=f"images of one size, such as {usual[0]}×{usual[1]}",
-        got=f"width×height (images): {met}{more}",
+        expected=f"images of one size, such as {most_common[0]}×{most_common[1]}",
+        got=f"width×height (images): {listing}{more}",
         hint="resize all images to one size before profiling",
     )

@@ -1,4 +1,4 @@
-"""scikit-learn's 1,797 handwritten digits: real images that a dependency ships."""
+"""scikit-learn's 1,797 handwritten digits: real images that come with a dependency."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 from datacurate.data.known import KNOWN
 from datacurate.data.layouts import Layout, Split
 
-# The file lists its examples by writer, so its last fifth was written by people of whom the
-# training rows hold nothing: a test of new hands, as scikit-learn's own examples split it.
+# The examples are ordered by writer, so the writers of the last fifth do not occur in the training
+# rows. scikit-learn's own examples split the data in the same way.
 _TRAIN_ROWS = 1437
 
 
 def digits() -> Layout:
-    """Return the digits as 8×8 greyscale images: 1,437 to train on, the last 360 to test on.
+    """Return the digits as 8×8 greyscale images: 1,437 training and 360 test examples.
 
-    The counts of ink 0…16 are scaled to 0…255: ``round(255 x / 16)``.
+    Pixel values 0 to 16 are scaled to 0 to 255: ``round(255 x / 16)``.
     """
     return Layout(
         kind="scikit-learn",
@@ -30,7 +30,7 @@ def digits() -> Layout:
 
 
 def _rows(rows: slice) -> Split:
-    from sklearn.datasets import load_digits  # slow to import, and only needed here
+    from sklearn.datasets import load_digits  # slow to import
 
     bunch = load_digits()
     images = np.rint(bunch.images[rows] * (255 / 16)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Folders of images: one folder a class, with or without ``train/`` and ``val/`` above them.
+"""Read folders of images: one folder per class, directly or below ``train/`` and ``val/``.
 
 The order is that of torchvision's ``ImageFolder``: classes by name, then images by folder and name.
 """
@@ -16,19 +16,19 @@ from datacurate.data.layouts import Layout, Split
 from datacurate.data.trees import FileTree, image_order
 from datacurate.errors import DataError
 
-_TEST_FOLDERS = ("test", "val", "validation", "valid")  # the first with classes is taken
+_TEST_FOLDERS = ("test", "val", "validation", "valid")  # the first one with class folders is used
 
 
 def recognise_folders(tree: FileTree) -> Layout | None:
     """Return the layout of folders of images, or None if there are none.
 
-    Folders without images, hidden ones and stray files are no classes. A single folder around
-    everything, as archives have, is passed through.
+    Folders without images, hidden folders and single files are ignored. If one folder contains
+    everything, as in many archives, its content is used.
 
     Raises
     ------
     DataError
-        If a folder of test images has classes that the training images have not.
+        If the test images have classes that the training images do not have.
     """
     names = _images(tree)
     while names and len(tops := {name.partition("/")[0] for name in names}) == 1:
@@ -38,8 +38,8 @@ def recognise_folders(tree: FileTree) -> Layout | None:
         tree = tree.below(top)
         names = _images(tree)
     train, test = tree, None
-    inside = _images(tree.below("train"))
-    if inside and all("/" in name for name in inside):
+    train_names = _images(tree.below("train"))
+    if train_names and all("/" in name for name in train_names):
         train = tree.below("train")
         test = _test_tree(tree, _classes(train))
     classes = _classes(train)
@@ -51,8 +51,8 @@ def recognise_folders(tree: FileTree) -> Layout | None:
         train=lambda: read_classes(train, classes),
         test=(lambda: read_classes(test, classes)) if test else None,
         class_names=classes,
-        train_files=files_of(train, lambda: class_files(train, classes)),
-        test_files=files_of(test, lambda: class_files(test, classes)) if test else None,
+        train_files=list_image_files(train, lambda: class_files(train, classes)),
+        test_files=list_image_files(test, lambda: class_files(test, classes)) if test else None,
     )
 
 
@@ -71,10 +71,10 @@ def class_files(tree: FileTree, classes: Sequence[str]) -> list[list[str]]:
     return [sorted(names[name], key=image_order) for name in classes]
 
 
-def files_of(
+def list_image_files(
     tree: FileTree, by_class: Callable[[], Sequence[Sequence[str]]], below: int = 1
 ) -> Callable[[], list[tuple[Path, str]]] | None:
-    """Return what lists the image files of a tree in order, or None for a tree inside a zip.
+    """Return a function that lists the image files of a tree in order; None for a zip.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def files_of(
     by_class : callable
         Returns the names of the images of each class.
     below : int
-        How many leading parts of a name do not belong below the folder of the class.
+        Number of leading folders to remove from a name, down to the folder of the class.
     """
     if not tree.location.is_dir():
         return None
@@ -93,7 +93,7 @@ def files_of(
 
 
 def read_images(tree: FileTree, by_class: Sequence[Sequence[str]]) -> Split:
-    """Read image files, the first sequence with label 0, the next with label 1 and so on."""
+    """Read image files; the first sequence gets label 0, the second label 1, and so on."""
     files = list(itertools.chain.from_iterable(by_class))
     labels = np.repeat(np.arange(len(by_class)), [len(names) for names in by_class])
     images = decode_images(
@@ -111,18 +111,18 @@ def _classes(tree: FileTree) -> tuple[str, ...]:
 
 
 def _test_tree(tree: FileTree, classes: Sequence[str]) -> FileTree | None:
-    """Return the folder of test images; one without class folders holds no labels to test with."""
+    """Return the first folder of test images that has class folders, or None."""
     candidates = [(folder, _classes(tree.below(folder))) for folder in _TEST_FOLDERS]
-    candidates = [(folder, found) for folder, found in candidates if found]
-    for folder, found in candidates:
-        if set(found) <= set(classes):
+    candidates = [(folder, names) for folder, names in candidates if names]
+    for folder, names in candidates:
+        if set(names) <= set(classes):
             return tree.below(folder)
     if candidates:
-        folder, found = candidates[0]
-        strange = sorted(set(found) - set(classes))
+        folder, names = candidates[0]
+        unknown = sorted(set(names) - set(classes))
         raise DataError(
-            f"{folder}/ in {tree.location} has classes that train/ has not",
+            f"{folder}/ in {tree.location} has classes that train/ does not have",
             expected=f"folders named as in train/: {', '.join(classes[:5])} …",
-            got=", ".join(strange[:5]),
+            got=", ".join(unknown[:5]),
         )
     return None

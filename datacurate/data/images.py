@@ -1,4 +1,4 @@
-"""A data set in memory: one uint8 array of images, labels, and the identity of both."""
+"""A data set in memory: images as one uint8 array, labels, and the identity of both."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class ImageData:
     images : ndarray of uint8, shape (N, H, W, C)
     labels : ndarray of int64, shape (N,)
     identity : Identity
-        Of exactly these images and labels.
+        Identity of these images and labels.
     source : mapping of str to str
-        Where they came from: ``layout`` (such as ``"cifar-python"``) and ``location``.
+        Origin of the data: ``layout`` (such as ``"cifar-python"``) and ``location``.
     """
 
     images: npt.NDArray[np.uint8]
@@ -36,7 +36,7 @@ class ImageData:
 
     @property
     def stated_source(self) -> dict[str, str]:
-        """The source as files that travel state it: of a path on this machine its last part."""
+        """The source as written to files: a local path is reduced to its last part."""
         location = self.source["location"]
         return {
             **self.source,
@@ -52,11 +52,11 @@ class DataSet:
     ----------
     train, test : ImageData
     flippable : bool
-        Whether a mirror image means the same (not so for digits).
+        Whether a mirrored image keeps its class; false for digits.
     borrowed : ndarray of int64, shape (M,)
-        Rows of `train` that serve as test examples because the data has no test split of its own,
-        ascending; empty otherwise. They are never trained on and never ranked, but keep their row
-        numbers, so that row 17 is example 17 of the user's own file.
+        Rows of `train` that serve as test examples because the data has no test split, ascending;
+        empty otherwise. They are never trained on and never ranked. They keep their row numbers,
+        so row 17 stays example 17 of the user's file.
     """
 
     train: ImageData
@@ -66,5 +66,5 @@ class DataSet:
 
     @property
     def trainable(self) -> npt.NDArray[np.int64]:
-        """The rows of `train` that may be trained on, ascending."""
+        """Rows of `train` that are used for training, ascending, shape (N - M,)."""
         return np.setdiff1d(np.arange(len(self.train)), self.borrowed)

@@ -1,4 +1,4 @@
-"""What is known about the named data sets: their shape, classes, sources and official hashes."""
+"""The named data sets: their shapes, classes, sources and official hashes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from datacurate.identity import Identity, with_labels_of, without_labels
 
 @dataclass(frozen=True)
 class Archive:
-    """Where the official archive of a data set lies.
+    """The address of the official archive of a data set.
 
     Attributes
     ----------
     url : str
     md5 : str
-        The MD5 sum its makers publish, as hex digits.
+        The MD5 sum that its authors publish, as hex digits.
     """
 
     url: str
@@ -26,7 +26,7 @@ class Archive:
 
     @property
     def file_name(self) -> str:
-        """The archive's name without the address."""
+        """The last part of the address."""
         return self.url.rpartition("/")[2]
 
 
@@ -37,7 +37,7 @@ class Fingerprints:
     Attributes
     ----------
     labels, pixels : str
-        As made by `datacurate.fingerprints.label_fingerprint` and ``pixel_fingerprint``.
+        As computed by `datacurate.fingerprints.label_fingerprint` and ``pixel_fingerprint``.
     """
 
     labels: str
@@ -45,27 +45,27 @@ class Fingerprints:
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownDataSet:
     """A named data set.
 
     Attributes
     ----------
     name, title : str
-        What the command line and what people call it.
+        The name on the command line and the name in text.
     shape : tuple of int
-        Height, width, channels of every image.
+        Height, width and channels of every image.
     classes : int
-        How many there are in the whole data set.
+        Number of classes in the complete data set.
     class_names : tuple of str
-        In the order of the labels; empty where the classes are named by their WordNet ids.
+        In the order of the labels; empty if WordNet ids name the classes.
     sizes : mapping of str to int
-        Examples by split.
+        Number of examples by split.
     archive : Archive or None
-        None where a dependency ships the data.
+        None if the data comes with a dependency.
     mirror : str or None
-        A data set repository on the Hub that holds it as parquet files.
+        A data set repository on the Hub that holds the data as Parquet files.
     official : mapping of str to Fingerprints
-        By split, as far as published.
+        Official hashes by split, as far as they are published.
     """
 
     name: str
@@ -91,10 +91,10 @@ sunflower sweet_pepper table tank telephone television tiger tractor train trout
 wardrobe whale willow_tree wolf woman worm
 """
 
-KNOWN: Mapping[str, Known] = {
+KNOWN: Mapping[str, KnownDataSet] = {
     known.name: known
     for known in (
-        Known(
+        KnownDataSet(
             "cifar10",
             "CIFAR-10",
             shape=(32, 32, 3),
@@ -113,7 +113,7 @@ KNOWN: Mapping[str, Known] = {
                 )
             },
         ),
-        Known(
+        KnownDataSet(
             "cifar100",
             "CIFAR-100",
             shape=(32, 32, 3),
@@ -136,7 +136,7 @@ KNOWN: Mapping[str, Known] = {
                 ),
             },
         ),
-        Known(
+        KnownDataSet(
             "tiny-imagenet",
             "Tiny-ImageNet",
             shape=(64, 64, 3),
@@ -149,7 +149,7 @@ KNOWN: Mapping[str, Known] = {
             ),
             mirror="zh-plus/tiny-imagenet",
         ),
-        Known(
+        KnownDataSet(
             "digits",
             "scikit-learn digits",
             shape=(8, 8, 1),
@@ -172,7 +172,7 @@ KNOWN: Mapping[str, Known] = {
 
 
 def official_identity(name: str, split: str) -> Identity:
-    """Return what is known of an official split without having it: all but labels and images.
+    """Return the identity of an official split without reading it, so without labels or images.
 
     Raises
     ------
@@ -188,15 +188,15 @@ def official_identity(name: str, split: str) -> Identity:
     )
 
 
-class Standing(enum.Enum):
-    """How data that goes by a known name compares with the official data set."""
+class OfficialStatus(enum.Enum):
+    """How data under a known name compares with the official data set."""
 
     OFFICIAL = "official"
     DIFFERENT = "different"
     UNKNOWN = "unknown"
 
 
-def standing(identity: Identity) -> tuple[Standing, str]:
+def official_status(identity: Identity) -> tuple[OfficialStatus, str]:
     """Compare a split with the official one of its name.
 
     Parameters
@@ -205,50 +205,53 @@ def standing(identity: Identity) -> tuple[Standing, str]:
 
     Returns
     -------
-    Standing
-        Unknown where no official fingerprint is published.
+    OfficialStatus
+        `UNKNOWN` if no official fingerprint is published.
     str
-        One sentence for people.
+        One sentence for users.
     """
     known = KNOWN.get(identity.name)
     if known is None:
-        return Standing.UNKNOWN, "a data set of your own, for which nothing is published"
+        return OfficialStatus.UNKNOWN, "your own data set; no official fingerprint exists"
     split = "training" if identity.split == "train" else identity.split
     official = f"the official {known.title} {split} set"
     size = known.sizes.get(identity.split)
     if size is None:
-        return Standing.UNKNOWN, f"{known.title} has no split called {identity.split}"
+        return OfficialStatus.UNKNOWN, f"{known.title} has no split called {identity.split}"
     if len(identity) != size:
         return (
-            Standing.DIFFERENT,
+            OfficialStatus.DIFFERENT,
             f"not {official}: {len(identity):,} examples instead of {size:,}",
         )
     published = known.official.get(identity.split)
     if published is None:
-        return Standing.UNKNOWN, f"no fingerprint of {official} is known"
+        return OfficialStatus.UNKNOWN, f"no fingerprint of {official} is known"
     if identity.label_fingerprint != published.labels:
-        return Standing.DIFFERENT, f"not {official}: other labels, or another order"
+        return OfficialStatus.DIFFERENT, f"not {official}: other labels, or another order"
     if not identity.pixel_fingerprint:
-        return Standing.UNKNOWN, f"the labels of {official}, in official order, without images"
+        return (
+            OfficialStatus.UNKNOWN,
+            f"the labels of {official}, in official order, without images",
+        )
     if identity.pixel_fingerprint != published.pixels:
         return (
-            Standing.DIFFERENT,
+            OfficialStatus.DIFFERENT,
             f"not {official}: its labels in official order, but other pixels "
             "(a re-encoded copy, or another order within classes)",
         )
-    return Standing.OFFICIAL, f"{official}, in official order"
+    return OfficialStatus.OFFICIAL, f"{official}, in official order"
 
 
-def completed(ranked: Identity, data: Identity) -> Identity:
-    """Return an identity of unknown labels with what the data at hand tells.
+def adopt_official_identity(ranked: Identity, data: Identity) -> Identity:
+    """Return an identity without labels, completed from the data at hand.
 
-    That is everything if the data is the official one, else the labels alone: the hashes of a
-    re-encoded copy are not those of the images that were ranked.
+    If the data is the official data set, return its identity. Otherwise take only the labels: the
+    image hashes of a re-encoded copy are not those of the ranked images.
 
     Raises
     ------
     DataMismatchError
-        If the fingerprint of the labels is another one.
+        If the label fingerprints differ.
     """
     labelled = with_labels_of(ranked, data)
-    return data if standing(data)[0] is Standing.OFFICIAL else labelled
+    return data if official_status(data)[0] is OfficialStatus.OFFICIAL else labelled

@@ -1,4 +1,4 @@
-"""What a recogniser of a layout hands back: where the data lies and how to read its splits."""
+"""The layout of a data set: where the data is and how to read its splits."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Split:
-    """One split as read, in the order its layout defines.
+    """One split, in the order that its layout defines.
 
     Attributes
     ----------
     images : ndarray of uint8, shape (N, H, W, C)
-        C is 1 where every image is greyscale, else 3.
+        C is 1 if every image is greyscale, otherwise 3.
     labels : ndarray of int64, shape (N,)
     """
 
@@ -27,7 +27,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Layout:
-    """A data set recognised at some place, of which no image has been read yet.
+    """A data set recognised at a path; no image has been read yet.
 
     Attributes
     ----------
@@ -37,14 +37,14 @@ class Layout:
     train : callable
         Reads the training split.
     test : callable or None
-        Reads the test split; None where there is none.
+        Reads the test split; None if there is none.
     class_names : tuple of str or None
-        None where the files do not name their classes.
+        None if the files do not name their classes.
     known_as : str or None
-        The one known data set that such files can hold, if the layout says so.
+        The name of the known data set that this layout belongs to, if it belongs to one only.
     train_files, test_files : callable or None
-        Return the image files of a split in the order of its examples: each file, and its name
-        below the folder of its class. None where images are no files of their own.
+        Return the image files of a split in the order of its examples: each path, and its name
+        below the folder of its class. None if the images are not separate files.
     """
 
     kind: str

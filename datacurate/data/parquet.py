@@ -1,7 +1,7 @@
-"""Parquet files in the schema of the Hub's image data sets.
+"""Read Parquet files in the schema of image data sets on the Hub.
 
-An image column is a struct of ``bytes`` (an image file) and ``path``; labels are integers, named
-in the Hub's feature metadata inside the parquet schema.
+An image column is a struct of ``bytes`` (an image file) and ``path``. Labels are integers; the
+Hub's feature metadata in the Parquet schema names them.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from datacurate.errors import DataError
 
 _SPLIT = re.compile(r"(?:^|[-_.])(train|test|validation|valid|val)(?=[-_.]|$)")
 _SHARD = re.compile(r"-(\d+)-of-(\d+)$")
-_TEST_SPLITS = ("test", "validation", "valid", "val")  # the first that has labels is taken
+_TEST_SPLITS = ("test", "validation", "valid", "val")  # the first one with labels is used
 _LABEL_COLUMNS = ("label", "fine_label", "labels")
 
 
 def recognise_parquet(path: Path) -> Layout | None:
-    """Return the layout of a parquet file, or of a directory that holds some, or None.
+    """Return the layout of a Parquet file or of a directory of Parquet files, or None.
 
-    Files are sorted by name; their split is in their name or in the name of their folder
-    (``train-00000-of-00002.parquet``, ``train/0000.parquet``). A file given by itself, and files
-    of which none names a split, are training data.
+    Files are sorted by name. The name of a file or of its folder gives the split
+    (``train-00000-of-00002.parquet``, ``train/0000.parquet``). A single file is training data. So
+    are files if none of their names gives a split.
 
     Raises
     ------
     DataError
-        If files are not readable as parquet, belong to no split, or if shards are missing.
+        If files are not readable as Parquet, belong to no split, or shards are missing.
     """
     files = _parquet_files(path)
     if not files:
@@ -68,7 +68,7 @@ def recognise_parquet(path: Path) -> Layout | None:
 
 
 def _parquet_files(path: Path) -> list[Path]:
-    """Return the parquet files meant by a path: itself, in it, or in one folder below it."""
+    """Return the Parquet files of a path: the file, or those of a folder or its subfolder."""
     if path.is_file():
         return [path] if path.suffix == ".parquet" else []
     here = sorted(path.glob("*.parquet"))
@@ -99,15 +99,15 @@ def _by_split(files: Sequence[Path]) -> dict[str, list[Path]]:
             splits.setdefault(match[1], []).append(file)
     if strays and splits:
         raise DataError(
-            f"{strays[0]} names no split although other files beside it do",
+            f"the name of {strays[0]} gives no split although other names do",
             expected="names such as train-00000-of-00001.parquet and test-00000-of-00001.parquet",
-            hint="rename it, or give a directory without it",
+            hint="rename it, or move it to another directory",
         )
     return splits or {"train": strays}
 
 
 def _require_all_shards(files: Sequence[Path]) -> None:
-    """Raise if the files' own numbering says that one is missing: rows would shift."""
+    """Raise if a number is missing in the file names: the rows of later shards would shift."""
     numbers = [match for file in files if (match := _SHARD.search(file.stem))]
     total = max((int(match[2]) for match in numbers), default=0)
     have = sorted(int(match[1]) for match in numbers)
@@ -121,11 +121,11 @@ def _require_all_shards(files: Sequence[Path]) -> None:
 
 
 def _columns(file: Path) -> tuple[str, str, tuple[str, ...] | None]:
-    """Return the names of the image and the label column, and those of the classes if given."""
+    """Return the names of the image column, the label column and, if stated, the classes."""
     try:
         schema = pq.read_schema(file)
     except (OSError, pa.ArrowException) as error:
-        raise _unreadable(file, error) from error
+        raise _read_error(file, error) from error
     features = _features(schema)
     images = [
         field.name
@@ -133,9 +133,9 @@ def _columns(file: Path) -> tuple[str, str, tuple[str, ...] | None]:
         if pa.types.is_struct(field.type)
         and {"bytes", "path"} <= {child.name for child in field.type}
     ]
-    whole = [field.name for field in schema if pa.types.is_integer(field.type)]
-    labels = [name for name in _LABEL_COLUMNS if name in whole] + [
-        name for name in whole if features.get(name, {}).get("_type") == "ClassLabel"
+    integers = [field.name for field in schema if pa.types.is_integer(field.type)]
+    labels = [name for name in _LABEL_COLUMNS if name in integers] + [
+        name for name in integers if features.get(name, {}).get("_type") == "ClassLabel"
     ]
     if not images or not labels:
         raise DataError(
@@ -148,17 +148,17 @@ def _columns(file: Path) -> tuple[str, str, tuple[str, ...] | None]:
 
 
 def _features(schema: Any) -> dict[str, Any]:
-    """Return the Hub's description of the columns, or an empty one."""
+    """Return the Hub's description of the columns, or an empty dictionary."""
     text = (schema.metadata or {}).get(b"huggingface")
     try:
         features = json.loads(text)["info"]["features"] if text else {}
     except (ValueError, KeyError, TypeError):
-        return {}  # foreign metadata under the same key: then the structure alone decides
+        return {}  # other metadata under the same key: use the column types alone
     return features if isinstance(features, dict) else {}
 
 
 def _is_labelled(files: Sequence[Path], label: str) -> bool:
-    """Return whether a split has labels: competitions publish test splits labelled -1."""
+    """Return whether a split has labels: public test splits may have -1 instead."""
     return all((_labels(file, label) >= 0).all() for file in files)
 
 
@@ -166,7 +166,7 @@ def _labels(file: Path, column: str) -> npt.NDArray[np.int64]:
     try:
         table = pq.read_table(file, columns=[column])
     except (OSError, pa.ArrowException) as error:
-        raise _unreadable(file, error) from error
+        raise _read_error(file, error) from error
     values = table[column].combine_chunks()
     if values.null_count:
         raise DataError(f"{file} has {values.null_count:,} rows without a {column}")
@@ -196,7 +196,7 @@ def _read(files: Sequence[Path]) -> Split:
         if not value.is_valid:
             raise DataError(
                 f"{where(position)} holds no image bytes",
-                hint="embed the images in the parquet files, or give the folder of images",
+                hint="embed the images in the Parquet files, or give the folder of images",
             )
         data: bytes = value.as_py()
         return data
@@ -209,19 +209,19 @@ def _read(files: Sequence[Path]) -> Split:
 
 
 def _image_bytes(file: Path, column: str) -> Any:
-    """Return the column of image files as an Arrow array of binaries."""
+    """Return a column of image files as one Arrow array of binaries."""
     try:
         table = pq.read_table(file, columns=[column])
     except (OSError, pa.ArrowException) as error:
-        raise _unreadable(file, error) from error
+        raise _read_error(file, error) from error
     struct = table[column]
     chunks = struct.chunks if struct.num_chunks else [pa.array([], struct.type)]
-    # Large offsets, since a whole shard may hold more than the 2 GiB of 32-bit ones.
+    # 64-bit offsets, because a shard may be larger than 2 GiB.
     fields = [chunk.field("bytes").cast(pa.large_binary()) for chunk in chunks]
     return pa.concat_arrays(fields)
 
 
-def _unreadable(file: Path, error: Exception) -> DataError:
+def _read_error(file: Path, error: Exception) -> DataError:
     return DataError(
         f"{file} cannot be read as parquet: {str(error).splitlines()[0]}",
         hint="download the file again",

@@ -1,4 +1,4 @@
-"""Files below a folder or inside a zip by relative name: one view for layouts of folders."""
+"""One view of the files below a folder or inside a zip, by relative name."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from pathlib import Path, PurePosixPath
 
 from datacurate.errors import DataError
 
-_LARGEST_FILE = 1 << 28  # bytes inside a zip; far above any image worth training on
-_STRAYS = ("__MACOSX",)  # what other systems leave in archives; hidden names go in any case
+_LARGEST_FILE = 1 << 28  # bytes of one file in a zip; far above any training image
+_IGNORED = ("__MACOSX",)  # folders that some systems add to archives
 
 
 @dataclass(frozen=True)
 class FileTree:
-    """Some files by relative name.
+    """Files by relative name.
 
     Attributes
     ----------
     location : Path
         The folder or the zip.
     names : tuple of str
-        Names of visible files, parts separated by ``/``, in no particular order.
+        Names of files that are not hidden, parts separated by ``/``, in no particular order.
     read : callable
-        From a name to the file's bytes.
+        Returns the bytes of a file, given its name.
     inside : str
-        The folder of the location that names are relative to; empty for the location itself.
+        The folder in `location` that names are relative to; empty for `location` itself.
     """
 
     location: Path
@@ -44,16 +44,18 @@ class FileTree:
         return FileTree(self.location, names, lambda name: self.read(start + name), inside)
 
     def title(self, name: str) -> str:
-        """Return what an error calls a file."""
+        """Return the full path of a file, for errors."""
         return str(self.location / self.inside / name)
 
 
 def folder_tree(folder: Path) -> FileTree:
-    """Return the visible files below a folder; links are followed, but never into a circle."""
+    """Return the files below a folder that are not hidden; follow links, but not in a cycle."""
     names: list[str] = []
     for place, folders, files in os.walk(folder, followlinks=True):
         here = Path(place)
-        folders[:] = [name for name in folders if _is_visible(name) and not _circles(here / name)]
+        folders[:] = [
+            name for name in folders if _is_visible(name) and not _is_cyclic_link(here / name)
+        ]
         relative = here.relative_to(folder).as_posix()
         prefix = "" if relative == "." else f"{relative}/"
         names += [prefix + name for name in files if _is_visible(name)]
@@ -68,12 +70,12 @@ def folder_tree(folder: Path) -> FileTree:
 
 
 def zip_tree(path: Path) -> FileTree:
-    """Return the visible files inside a zip, which are read from it without extracting it.
+    """Return the files inside a zip that are not hidden; reading extracts nothing to disk.
 
     Raises
     ------
     DataError
-        If it is not a zip, or is damaged.
+        If the file is not a zip archive or is damaged.
     """
     try:
         archive = zipfile.ZipFile(path)
@@ -93,22 +95,22 @@ def zip_tree(path: Path) -> FileTree:
         try:
             return archive.read(name)
         except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
-            # RuntimeError is what zipfile raises for an encrypted member.
+            # zipfile raises RuntimeError for an encrypted member.
             raise DataError(f"{name} in {path} cannot be read: {error}") from error
 
     return FileTree(path, tuple(sizes), read)
 
 
 def image_order(name: str) -> tuple[str, str]:
-    """Return the key that sorts file names as torchvision does: folder as text, then file."""
+    """Return the key that sorts file names as torchvision does: by folder, then by file."""
     path = PurePosixPath(name)
     return str(path.parent), path.name
 
 
 def _is_visible(part: str) -> bool:
-    return bool(part) and not part.startswith(".") and part not in _STRAYS
+    return bool(part) and not part.startswith(".") and part not in _IGNORED
 
 
-def _circles(folder: Path) -> bool:
-    """Return whether a folder is a link to one that it lies in."""
+def _is_cyclic_link(folder: Path) -> bool:
+    """Return whether a folder is a link to one of its parents."""
     return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())

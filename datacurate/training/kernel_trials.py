@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from datacurate.attacks.frozen import frozen
 from datacurate.attacks.pgd import summed_cross_entropy
-from datacurate.data.batches import augmented
+from datacurate.data.batches import augment_batch
 from datacurate.recipes import Execution, Training
 from datacurate.training import devices
 from datacurate.training.examples import TrainingData, initial_network
@@ -144,7 +144,7 @@ def measure_kernels(
         rows = data.rows[: training.optimizer.batch_size]
         model = devices.fast_passes(net, execution, len(rows))
         images = torch.from_numpy(data.images[rows]).to(device)
-        x = augmented(images, np.arange(len(rows)), training.augmentation, 0, 0)
+        x = augment_batch(images, np.arange(len(rows)), training.augmentation, 0, 0)
         y = torch.from_numpy(data.labels[rows]).to(device)
         started = time.perf_counter()
         _pass(model, x, y, execution, training.attack.steps)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from datacurate.data.batches import UNCHANGED, augmented, epoch_order
+from datacurate.data.batches import UNCHANGED, augment_batch, epoch_order
 from datacurate.errors import CheckpointError, TrainingError
 from datacurate.fingerprints import seed64
 from datacurate.ranks.scores import RunRecord
@@ -256,7 +256,7 @@ class Run:
         generator = torch.Generator().manual_seed(seed64("noise", self.seed, step))
         try:
             augmentation = UNCHANGED if memorizing else training.augmentation
-            x = augmented(self.images, rows, augmentation, self.seed, epoch)
+            x = augment_batch(self.images, rows, augmentation, self.seed, epoch)
             y = self.labels[torch.from_numpy(rows).to(self.labels.device)]
             self.net.train()
             # A last batch of one has no batch statistics; its running ones serve.

@@ -58,24 +58,24 @@ def test_names_of_classes(tmp_path: Path) -> None:
         ({"labels": LABELS[:, None]}, r"labels .* not class numbers"),
         ({"labels": LABELS.astype(str)}, r"labels .* not class numbers"),
         ({"labels": LABELS[:-1]}, "one label for each"),
-        ({"labels": LABELS - 1}, r"4 labels .* name no class"),
+        ({"labels": LABELS - 1}, r"4 labels .* are out of range"),
         ({"labels": LABELS + 1}, "no example of class 0 although it has class 1"),
         ({"labels": LABELS * 10**9}, "no example of class 1 although"),
         ({"labels": LABELS.astype(np.uint64) + np.uint64(2**63)}, "out of range"),
         ({"labels": LABELS * 0}, "single class"),
-        ({"images": IMAGES.astype(np.float32) / 255}, "not images of 8 bits"),
-        ({"images": IMAGES.astype(np.int64)}, "not images of 8 bits"),
-        ({"images": IMAGES.reshape(12, -1)}, "not images of 8 bits"),
-        ({"images": IMAGES.transpose(0, 3, 1, 2)}, "not images of 8 bits"),
+        ({"images": IMAGES.astype(np.float32) / 255}, "not 8-bit images"),
+        ({"images": IMAGES.astype(np.int64)}, "not 8-bit images"),
+        ({"images": IMAGES.reshape(12, -1)}, "not 8-bit images"),
+        ({"images": IMAGES.transpose(0, 3, 1, 2)}, "not 8-bit images"),
         ({"images": IMAGES[:0], "labels": LABELS[:0]}, "no training images"),
         ({"images": None}, "does not hold a data set"),
         ({"labels": None}, "does not hold a data set"),
         ({"test_images": IMAGES}, "does not hold a data set"),
         ({"test_images": IMAGES[:0], "test_labels": LABELS[:0]}, "holds no images"),
-        ({"test_images": IMAGES[:, :4], "test_labels": LABELS}, "other images than"),
-        ({"test_images": noise(2, 8, 1), "test_labels": LABELS[:2] + 7}, "name no class"),
+        ({"test_images": IMAGES[:, :4], "test_labels": LABELS}, "does not have the image shape"),
+        ({"test_images": noise(2, 8, 1), "test_labels": LABELS[:2] + 7}, "are out of range"),
         ({"class_names": np.arange(3)}, "are not names"),
-        ({"class_names": np.array(["a", "b"])}, "name no class"),
+        ({"class_names": np.array(["a", "b"])}, "are out of range"),
         ({"labels": np.array([0, "x"] * 6, dtype=object)}, "Python objects"),
     ],
 )
@@ -92,7 +92,7 @@ def test_channels_first_gets_the_step_that_mends_it(tmp_path: Path) -> None:
 
 def test_grey_training_with_coloured_test_images(tmp_path: Path) -> None:
     path = saved(tmp_path, images=noise(12, 8, 1), test_images=IMAGES, test_labels=LABELS)
-    with pytest.raises(DataError, match="other images than"):
+    with pytest.raises(DataError, match="does not have the image shape"):
         load(path)
 
 

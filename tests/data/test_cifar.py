@@ -156,9 +156,9 @@ def test_the_other_one_is_refused(tmp_path: Path) -> None:
 def test_a_missing_batch(tmp_path: Path) -> None:
     folder = write_cifar10(tmp_path)
     (folder / "data_batch_4").unlink()
-    with pytest.raises(DataError, match=r"not whole.*data_batch_4"):
+    with pytest.raises(DataError, match=r"incomplete.*data_batch_4"):
         load("cifar10", folder)
-    with pytest.raises(DataError, match=r"not whole.*data_batch_4"):
+    with pytest.raises(DataError, match=r"incomplete.*data_batch_4"):
         load("cifar10", packed(folder))
 
 
@@ -166,7 +166,7 @@ def test_a_missing_batch(tmp_path: Path) -> None:
 def test_a_truncated_archive(tmp_path: Path, kept: float) -> None:
     archive = packed(write_cifar10(tmp_path / "x"))
     archive.write_bytes(archive.read_bytes()[: int(kept * archive.stat().st_size)])
-    with pytest.raises(DataError, match=r"cannot be read|not whole"):
+    with pytest.raises(DataError, match=r"cannot be read|incomplete"):
         load("cifar10", archive)
 
 
@@ -185,11 +185,11 @@ def test_a_truncated_binary(tmp_path: Path) -> None:
         ({b"labels": [1, 2]}, "one label for each"),
         ({b"labels": None}, "one label for each"),
         ({b"labels": [0.5] * ROWS}, "one label for each"),
-        ({b"labels": [10] * ROWS}, "name no class"),
-        ({b"labels": [-1] * ROWS}, "name no class"),
-        ({b"data": [1, 2]}, "CIFAR's form"),
-        ({b"data": np.zeros((ROWS, 3072), np.int64)}, "CIFAR's form"),
-        ({b"data": np.zeros((ROWS, 3071), np.uint8)}, "CIFAR's form"),
+        ({b"labels": [10] * ROWS}, "are out of range"),
+        ({b"labels": [-1] * ROWS}, "are out of range"),
+        ({b"data": [1, 2]}, "does not hold CIFAR images"),
+        ({b"data": np.zeros((ROWS, 3072), np.int64)}, "does not hold CIFAR images"),
+        ({b"data": np.zeros((ROWS, 3071), np.uint8)}, "does not hold CIFAR images"),
     ],
 )
 def test_batches_of_another_form(tmp_path: Path, change: dict[bytes, Any], message: str) -> None:

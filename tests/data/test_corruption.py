@@ -57,7 +57,7 @@ def test_borrowed_examples_keep_their_labels(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.5, float("nan")])
 def test_no_fraction(fraction: float) -> None:
-    with pytest.raises(UsageError, match="not a fraction"):
+    with pytest.raises(UsageError, match="fraction of labels to flip is out of range"):
         flip_labels(load("digits"), fraction, 0)
 
 

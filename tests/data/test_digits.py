@@ -9,7 +9,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from datacurate.data import load, load_train
-from datacurate.data.known import Standing, standing
+from datacurate.data.known import OfficialStatus, official_status
 from datacurate.errors import DataError
 
 
@@ -38,7 +38,7 @@ def test_the_fingerprints_do_not_change() -> None:
     # Ranks of the digits rest on these; the copy that scikit-learn ships has never changed.
     data = load("digits")
     for split in (data.train, data.test):
-        assert standing(split.identity)[0] is Standing.OFFICIAL
+        assert official_status(split.identity)[0] is OfficialStatus.OFFICIAL
 
 
 def test_a_copy_can_be_given(tmp_path: Path) -> None:

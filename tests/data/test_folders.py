@@ -65,7 +65,7 @@ def test_a_test_folder_without_classes_gives_way_to_val(image_folder: Write) -> 
 def test_a_test_folder_with_other_classes(image_folder: Write) -> None:
     image_folder(files("train/"))
     folder = image_folder(files("val/", ["a/1.png", "c/1.png"]))
-    with pytest.raises(DataError, match=r"val/ .* has classes that train/ has not") as caught:
+    with pytest.raises(DataError, match=r"val/ .* has classes that train/ does not have") as caught:
         load(str(folder))
     assert caught.value.got == "c"
 
@@ -138,7 +138,7 @@ def test_a_grey_test_split_follows_the_training_split(image_folder: Write) -> No
 def test_splits_of_different_images(image_folder: Write) -> None:
     image_folder(files("train/"))
     folder = image_folder({"val/a/1.png": noise(1, 9)[0]})
-    with pytest.raises(DataError, match=r"\(test\) holds other images") as caught:
+    with pytest.raises(DataError, match=r"\(test\) does not have the image shape") as caught:
         load(str(folder))
     assert caught.value.expected == "images of 8×8 in colour"
     assert caught.value.got == "images of 9×9 in colour"

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from datacurate.data import ImageData, Standing, load_train, standing
-from datacurate.data.canonical import in_official_order
+from datacurate.data import ImageData, OfficialStatus, load_train, official_status
+from datacurate.data.canonical import restore_official_order
 from datacurate.data.known import KNOWN
 from datacurate.data.layouts import Split
 
@@ -27,26 +27,26 @@ def test_the_table() -> None:
 
 def test_each_way_to_differ() -> None:
     identity = load_train("digits").identity
-    status, sentence = standing(identity)
-    assert status is Standing.OFFICIAL
+    status, sentence = official_status(identity)
+    assert status is OfficialStatus.OFFICIAL
     assert sentence == "the official scikit-learn digits training set, in official order"
-    status, sentence = standing(replace(identity, pixel_fingerprint="0"))
-    assert status is Standing.DIFFERENT
+    status, sentence = official_status(replace(identity, pixel_fingerprint="0"))
+    assert status is OfficialStatus.DIFFERENT
     assert "other pixels" in sentence
-    status, sentence = standing(replace(identity, label_fingerprint="0"))
-    assert status is Standing.DIFFERENT
+    status, sentence = official_status(replace(identity, label_fingerprint="0"))
+    assert status is OfficialStatus.DIFFERENT
     assert "other labels" in sentence
-    status, sentence = standing(replace(identity, labels=identity.labels[:5]))
-    assert status is Standing.DIFFERENT
+    status, sentence = official_status(replace(identity, labels=identity.labels[:5]))
+    assert status is OfficialStatus.DIFFERENT
     assert "5 examples instead of 1,437" in sentence
-    status, sentence = standing(replace(identity, pixel_fingerprint=""))
-    assert status is Standing.UNKNOWN
+    status, sentence = official_status(replace(identity, pixel_fingerprint=""))
+    assert status is OfficialStatus.UNKNOWN
     assert "without images" in sentence
-    assert standing(replace(identity, split="extra"))[0] is Standing.UNKNOWN
-    assert standing(replace(identity, name="mine"))[0] is Standing.UNKNOWN
+    assert official_status(replace(identity, split="extra"))[0] is OfficialStatus.UNKNOWN
+    assert official_status(replace(identity, name="mine"))[0] is OfficialStatus.UNKNOWN
     assert (
-        standing(replace(identity, name="cifar10", labels=np.zeros(50_000, int)))[0]
-        is Standing.DIFFERENT
+        official_status(replace(identity, name="cifar10", labels=np.zeros(50_000, int)))[0]
+        is OfficialStatus.DIFFERENT
     )
 
 
@@ -54,11 +54,11 @@ def test_each_way_to_differ() -> None:
 def test_batches_in_another_order_are_put_back(cifar10_train: ImageData) -> None:
     known = KNOWN["cifar10"]
     whole = Split(cifar10_train.images, cifar10_train.labels)
-    assert in_official_order(whole, known) is whole
+    assert restore_official_order(whole, known) is whole
     # As a walk of the official archive meets them.
     rows = np.arange(50_000).reshape(5, -1)[[3, 2, 1, 4, 0]].ravel()
     mixed = Split(whole.images[rows], whole.labels[rows])
-    restored = in_official_order(mixed, known)
+    restored = restore_official_order(mixed, known)
     assert np.array_equal(restored.labels, whole.labels)
     assert np.array_equal(restored.images, whole.images)
 
@@ -68,6 +68,6 @@ def test_any_other_order_stays_as_it_is(cifar10_train: ImageData) -> None:
     known = KNOWN["cifar10"]
     shifted = np.roll(np.arange(50_000), 1)
     moved = Split(cifar10_train.images[shifted], cifar10_train.labels[shifted])
-    assert in_official_order(moved, known) is moved
+    assert restore_official_order(moved, known) is moved
     part = Split(cifar10_train.images[:100], cifar10_train.labels[:100])
-    assert in_official_order(part, known) is part
+    assert restore_official_order(part, known) is part

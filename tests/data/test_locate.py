@@ -15,7 +15,7 @@ import pytest
 
 from datacurate.data import known as known_module
 from datacurate.data import known_names, load, load_train
-from datacurate.data.known import KNOWN, Archive, Known
+from datacurate.data.known import KNOWN, Archive, KnownDataSet
 from datacurate.data.locate import VARIABLE, cache_directory
 from datacurate.errors import DataError, DataNotFoundError, FetchError, UnknownNameError, UsageError
 from tests.data.data_files import noise
@@ -45,7 +45,7 @@ def archive(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> 
     return served
 
 
-def official(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Known:
+def official(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> KnownDataSet:
     changed = replace(KNOWN["cifar10"], **changes)
     monkeypatch.setitem(known_module.KNOWN, "cifar10", changed)
     return changed
@@ -102,7 +102,7 @@ def test_missing_paths(name: str) -> None:
 
 
 def test_a_path_needs_no_second_one(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="says already where"):
+    with pytest.raises(UsageError, match="is a path or address already"):
         load(str(tmp_path), tmp_path)
 
 
@@ -205,7 +205,7 @@ def test_the_mirror_serves_when_the_official_archive_cannot(
     lines: list[str] = []
     data = load("cifar10", tell=lines.append)
     assert data.train.source == {"layout": "parquet", "location": "hf://datasets/uoft-cs/cifar10"}
-    assert "trying the Hub's mirror" in lines[-1]
+    assert "trying the mirror on the Hub" in lines[-1]
     assert [call[0] for call in hub.calls] == ["uoft-cs/cifar10"]
     assert hub.calls[0][1]["allow_patterns"] == "*.parquet"
     hub.folder = None
@@ -248,7 +248,7 @@ def test_a_data_set_on_the_hub(tmp_path: Path, hub: Hub) -> None:
 
 @pytest.mark.parametrize("address", ["hf://datasets/birds", "hf://birds", "hf:", "hf://models/a/b"])
 def test_addresses_that_are_none(address: str) -> None:
-    with pytest.raises(UsageError, match="is no address of a data set"):
+    with pytest.raises(UsageError, match="is not an address of a data set"):
         load(address)
 
 

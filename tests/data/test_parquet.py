@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from datacurate.data import ImageData, Standing, load, load_train, standing
+from datacurate.data import ImageData, OfficialStatus, load, load_train, official_status
 from datacurate.errors import DataError
 from tests.data.data_files import encoded, noise
 
@@ -48,7 +48,7 @@ def write(
 @pytest.mark.real_data
 def test_cifar10_has_the_official_fingerprints(cifar10_train: ImageData) -> None:
     assert cifar10_train.images.shape == (50_000, 32, 32, 3)
-    assert standing(cifar10_train.identity)[0] is Standing.OFFICIAL
+    assert official_status(cifar10_train.identity)[0] is OfficialStatus.OFFICIAL
     assert cifar10_train.identity.label_fingerprint == (
         "2b7cd2f24487317614016b72ffd53071c3062f592f0eb300c18a770d41ae1253"
     )
@@ -67,15 +67,15 @@ def test_a_part_of_cifar100_is_loaded_and_known_to_be_a_part(shared_data: Path) 
         (data.train, "10,000 examples instead of 50,000"),
         (data.test, "2,000 examples instead of 10,000"),
     ):
-        status, sentence = standing(split.identity)
-        assert status is Standing.DIFFERENT
+        status, sentence = official_status(split.identity)
+        assert status is OfficialStatus.DIFFERENT
         assert size in sentence
 
 
 @pytest.mark.real_data
 def test_a_copy_without_test_split_borrows_one(shared_data: Path) -> None:
     data = load("cifar10", shared_data / "cifar10-jpeg-first5000")
-    assert standing(data.train.identity)[0] is Standing.DIFFERENT
+    assert official_status(data.train.identity)[0] is OfficialStatus.DIFFERENT
     assert 490 <= len(data.borrowed) <= 510
     assert np.array_equal(data.test.images, data.train.images[data.borrowed])
 
@@ -182,7 +182,7 @@ def test_damaged_rows_are_named(tmp_path: Path) -> None:
     ("labels", "message"),
     [
         ([0, 1, None] * 4, "4 rows without a label"),
-        ([-1, 0, 1] * 4, "name no class"),
+        ([-1, 0, 1] * 4, "are out of range"),
         ([0, 2, 3] * 4, "no example of class 1 although it has class 2"),
         ([0] * 12, "a single class"),
         ([0.5] * 12, "no label column"),
@@ -197,7 +197,7 @@ def test_labels_that_do_not_hold(tmp_path: Path, labels: list[Any], message: str
 
 def test_labels_beyond_the_named_classes(tmp_path: Path) -> None:
     path = write(tmp_path / "x.parquet", names=["a", "b"])
-    with pytest.raises(DataError, match=r"4 labels .* name no class") as caught:
+    with pytest.raises(DataError, match=r"4 labels .* are out of range") as caught:
         load_train(str(path))
     assert caught.value.got == "2 in row 2"
 
@@ -215,7 +215,7 @@ def test_empty_and_unclear_directories(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no rows"):
         load_train(str(tmp_path))
     write(tmp_path / "stray.parquet")
-    with pytest.raises(DataError, match=r"stray\.parquet names no split"):
+    with pytest.raises(DataError, match=r"stray\.parquet gives no split"):
         load_train(str(tmp_path))
     for folder in ("one", "two"):
         write(tmp_path / "several" / folder / "train.parquet")

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from torchvision import datasets
 
-from datacurate.data import DataSet, Standing, load, load_train, standing
+from datacurate.data import DataSet, OfficialStatus, load, load_train, official_status
 from datacurate.data.locate import locate
 from datacurate.errors import DataError
 from tests.data.data_files import encoded, noise
@@ -33,8 +33,8 @@ def test_the_zip_has_twenty_classes(mini: DataSet) -> None:
     assert mini.train.identity.class_names[0] == "n01443537"
     assert np.bincount(mini.train.labels).tolist() == [100] * 20
     assert np.bincount(mini.test.labels).tolist() == [25] * 20
-    status, sentence = standing(mini.train.identity)
-    assert status is Standing.DIFFERENT
+    status, sentence = official_status(mini.train.identity)
+    assert status is OfficialStatus.DIFFERENT
     assert "2,000 examples instead of 100,000" in sentence
 
 

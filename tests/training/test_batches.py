@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datacurate.data.batches import as_pixels, augmented, epoch_order
+from datacurate.data.batches import as_pixels, augment_batch, epoch_order
 from datacurate.recipes import Augmentation
 
 
@@ -33,7 +33,7 @@ def test_orders_differ_between_epochs_and_seeds() -> None:
 def test_every_batch_is_a_crop_of_the_padded_image_or_of_its_mirror(images: torch.Tensor) -> None:
     rows = np.arange(40)
     padding = 2
-    got = augmented(images, rows, Augmentation(padding, True), seed=3, epoch=5)
+    got = augment_batch(images, rows, Augmentation(padding, True), seed=3, epoch=5)
     seen = set()
     for row in rows:
         padded = np.zeros((12, 12, 3), dtype=np.uint8)
@@ -54,14 +54,14 @@ def test_every_batch_is_a_crop_of_the_padded_image_or_of_its_mirror(images: torc
 
 def test_an_example_is_augmented_alike_in_any_batch(images: torch.Tensor) -> None:
     chosen = Augmentation(1, True)
-    whole = augmented(images, np.arange(40), chosen, seed=1, epoch=2)
+    whole = augment_batch(images, np.arange(40), chosen, seed=1, epoch=2)
     some = np.array([31, 4, 17])
-    assert torch.equal(augmented(images, some, chosen, 1, 2), whole[torch.from_numpy(some)])
-    assert not torch.equal(augmented(images, np.arange(40), chosen, 1, 3), whole)
+    assert torch.equal(augment_batch(images, some, chosen, 1, 2), whole[torch.from_numpy(some)])
+    assert not torch.equal(augment_batch(images, np.arange(40), chosen, 1, 3), whole)
 
 
 def test_without_augmentation_the_pixels_are_the_images(images: torch.Tensor) -> None:
-    plain = augmented(images, np.arange(40), Augmentation(0, False), seed=1, epoch=2)
+    plain = augment_batch(images, np.arange(40), Augmentation(0, False), seed=1, epoch=2)
     assert torch.equal(plain, as_pixels(images))
     assert plain.min() > 0
     assert plain.max() <= 1

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from datacurate.data.batches import augmented
+from datacurate.data.batches import augment_batch
 from datacurate.errors import CheckpointError, TrainingError
 from datacurate.ranks.scores import correct_epochs
 from datacurate.recipes import Augmentation, Execution, Model, Optimizer, Training
@@ -153,13 +153,13 @@ def test_out_of_memory_says_which_batch_size_to_try(
     with pytest.raises(Stop):
         fit(training, EXECUTION, digits, 0, state, stop)
     before = state.read_bytes()
-    crop = augmented
+    crop = augment_batch
 
     def greedy(*arguments: Any) -> torch.Tensor:
         torch.empty(10**15)  # four petabytes: torch's own error
         return crop(*arguments)
 
-    monkeypatch.setattr("datacurate.training.loop.augmented", greedy)
+    monkeypatch.setattr("datacurate.training.loop.augment_batch", greedy)
     with pytest.raises(TrainingError, match="cpu ran out of memory at batch size 128") as caught:
         fit(training, EXECUTION, digits, 0, state)
     assert "--set batch_size=64" in str(caught.value)
@@ -168,7 +168,7 @@ def test_out_of_memory_says_which_batch_size_to_try(
     def faulty(*arguments: Any) -> torch.Tensor:
         raise RuntimeError("another fault")
 
-    monkeypatch.setattr("datacurate.training.loop.augmented", faulty)
+    monkeypatch.setattr("datacurate.training.loop.augment_batch", faulty)
     with pytest.raises(RuntimeError, match="another fault"):
         fit(training, EXECUTION, digits, 0, state)
 
