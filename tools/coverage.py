@@ -15,11 +15,11 @@ PACKAGE = "datacurate"
 
 def main() -> None:
     """Print a line for each folder of the package, and the total."""
-    measured = coverage.Coverage()
-    measured.load()
+    data = coverage.Coverage()
+    data.load()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "coverage.json"
-        measured.json_report(outfile=str(report), ignore_errors=True)
+        data.json_report(outfile=str(report), ignore_errors=True)
         files = json.loads(report.read_text(encoding="utf-8"))["files"]
     print(summarize(files), end="")
 

@@ -168,11 +168,11 @@ def _read_own_arms(options: Sequence[str]) -> dict[str, NamedIndex]:
 def _read_index(path: Path) -> NamedIndex:
     from datacurate.errors import UsageError
     from datacurate.formats import indexfile
-    from datacurate.publishing.fetching import listed
+    from datacurate.publishing.fetching import published_entries
 
     if path.exists():
         return NamedIndex(path.name, indexfile.read(path))
-    if str(path) in listed():
+    if str(path) in published_entries():
         raise UsageError(
             f"{path} are ranks, which do not say how many examples are kept",
             hint=f"datacurate verify {path} --keep 80%",

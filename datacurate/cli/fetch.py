@@ -63,14 +63,14 @@ def fetch(
     if name is None:
         if repo is not None or revision is not None or out is not None:
             raise UsageError("--repo, --revision and --out need a NAME", hint="datacurate fetch")
-        _list(list(fetching.listed().values()), as_json)
+        _list(list(fetching.published_entries().values()), as_json)
         return
     if out is not None:
         refuse_existing(out, force)
     if repo is not None:
         found = fetching.fetch_from(repo, name, revision, tell=console.note)
     elif revision is not None:
-        found = fetching.revision_of(name, revision, tell=console.note)
+        found = fetching.fetch_revision(name, revision, tell=console.note)
     else:
         found = fetching.fetch(name, tell=console.note)
     ranks = rankfile.read(found.path)

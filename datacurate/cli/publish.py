@@ -70,7 +70,7 @@ def publish(
             console.say_out(done.fetched_by)
         return
     folder = out or Path(file.name.removesuffix(".ranks.h5") + "-bundle")
-    made = bundle.write(file, repo, folder, licence=licence, force=force, tell=console.note)
+    made = bundle.write_bundle(file, repo, folder, licence=licence, force=force, tell=console.note)
     if as_json:
         console.print_json({"folder": str(folder), "files": list(made.files), "name": made.name})
     else:

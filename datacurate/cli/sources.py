@@ -46,13 +46,13 @@ def ranks_source(source: Path | None) -> RanksSource:
     FetchError
         If published ranks, and those that stand in for them, cannot be had.
     """
-    from datacurate.publishing.fetching import fetch, listed
+    from datacurate.publishing.fetching import fetch, published_entries
 
     if source is not None:
         if source.exists() and not source.is_dir():
             return RanksSource(source, source.name)
         name = str(source)
-        if name not in listed():
+        if name not in published_entries():
             return RanksSource(path := rank_file_path(source), path.name)
     else:
         if any(Path().glob(_PATTERN)):

@@ -1,1 +1,1 @@
-"""Ranks for others: fetched by name, published with a card, both checked."""
+"""Fetch published ranks by name, and publish ranks with a card; both are checked."""

@@ -1,4 +1,4 @@
-"""What is published: the rank file and everything that goes beside it, in one folder."""
+"""Write the folder that is published: a rank file and the files beside it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from datacurate.formats.checking import check
 from datacurate.formats.rankfile import RankFile
 from datacurate.notices import Notify
 from datacurate.outputs import atomic_directory, write_text
-from datacurate.publishing.agreeing import PublishedRanks, agreed, agreement_of, comparable
+from datacurate.publishing.agreement import (
+    PublishedRanks,
+    compare_with_published,
+    describe_agreement,
+    find_comparable,
+)
 from datacurate.publishing.card import CITATION, card, title
 from datacurate.publishing.croissant import croissant
 from datacurate.publishing.fetching import SUMS
@@ -36,9 +41,9 @@ class Bundle:
         The rank file is ``NAME.ranks.h5``.
     folder : Path
     files : tuple of str
-        Every file's path in the folder.
+        Paths of all files in the folder.
     content_sha256 : str
-        Of the ranks.
+        Content hash of the ranks.
     """
 
     name: str
@@ -52,33 +57,33 @@ class Bundle:
         return self.name + rankfile.SUFFIX
 
 
-def checked(path: Path) -> tuple[str, RankFile]:
-    """Return the name and the content of a rank file of which everything holds.
+def read_checked(path: Path) -> tuple[str, RankFile]:
+    """Check a rank file completely; return its name and its content.
 
     Raises
     ------
     UsageError
-        If the file's name is not ``NAME.ranks.h5`` with a name that can be fetched by.
+        If the file name is not ``NAME.ranks.h5`` with a valid name.
     FileError
-        If it cannot be read, or something in it does not hold.
+        If the file cannot be read or a check fails.
     """
     if not path.name.endswith(rankfile.SUFFIX):
         raise UsageError(
             f"{path} is not called NAME{rankfile.SUFFIX}",
-            hint="publish a rank file, under the name it shall be fetched by",
+            hint="rename the rank file; NAME is the name to fetch it by",
         )
     name = check_name(path.name.removesuffix(rankfile.SUFFIX))
     for item in check(path):
         if not item.ok:
             raise FileError(
-                f"{path} does not hold: {item.name}",
+                f"{path} is inconsistent: {item.name}",
                 got=item.detail,
                 hint=f"datacurate show --check {path}",
             )
     return name, rankfile.read(path)
 
 
-def make(
+def build_bundle(
     path: Path,
     repository: str,
     folder: Path,
@@ -86,47 +91,47 @@ def make(
     licence: str | None = None,
     tell: Notify | None = None,
 ) -> Bundle:
-    """Write a rank file's bundle into an empty folder, after checking the rank file.
+    """Check a rank file and write its bundle into an empty folder.
 
     Parameters
     ----------
     path : Path
-        ``NAME.ranks.h5``; ``NAME.history.jsonl`` beside it is taken along.
+        ``NAME.ranks.h5``; ``NAME.history.jsonl`` beside it is copied too.
     repository : str
-        ``owner/name``, for the addresses in the bundle.
+        ``owner/name``, used in the addresses of the bundle.
     folder : Path
-        Empty; it exists.
+        An empty folder that exists.
     licence : str, optional
-        An identifier of the Hub's, such as ``"cc-by-4.0"``.
+        Licence identifier of the Hub, such as ``"cc-by-4.0"``.
     tell : callable, optional
-        Called with lines for people.
+        Called with messages about the work.
 
     Raises
     ------
     UsageError, FileError
-        As for `checked`.
+        As for `read_checked`.
     OutputError
         If the folder cannot be written.
     """
-    name, ranks = checked(path)
+    name, ranks = read_checked(path)
     files = [name + rankfile.SUFFIX]
     shutil.copyfile(path, folder / files[0])
     history = rankfile.history_path(path)
     if history.is_file():
         files.append(history.name)
         shutil.copyfile(history, folder / history.name)
-    other = comparable(ranks, tell or (lambda _: None))
+    other = find_comparable(ranks, tell or (lambda _: None))
     published = other if isinstance(other, PublishedRanks) else None
-    pictures = pictures_of(ranks, published, folder)
+    pictures = draw_pictures(ranks, published, folder)
     files += pictures
-    stated = licence or ranks.provenance.source.get("licence")
-    known_licence = str(stated).lower() if stated else None
+    licence_name = licence or ranks.provenance.source.get("licence")
+    known_licence = str(licence_name).lower() if licence_name else None
     text = card(
         ranks,
         repository,
         name,
         pictures=pictures,
-        agreement=agreement_of(ranks, published, other if isinstance(other, str) else ""),
+        agreement=describe_agreement(ranks, published, other if isinstance(other, str) else ""),
         licence=known_licence,
     )
     write_text(folder / "README.md", text)
@@ -146,7 +151,7 @@ def make(
     return Bundle(name, folder, (*files, SUMS), ranks.content_sha256)
 
 
-def write(
+def write_bundle(
     path: Path,
     repository: str,
     folder: Path,
@@ -155,48 +160,50 @@ def write(
     force: bool = False,
     tell: Notify | None = None,
 ) -> Bundle:
-    """Write a bundle to a folder that appears when it is whole.
+    """Write a bundle to a folder, which appears only when it is complete.
 
     Parameters
     ----------
     path, repository, licence, tell
-        As for `make`.
+        As for `build_bundle`.
     folder : Path
-        Its parent exists.
+        The folder to create; its parent exists.
     force : bool
-        Whether an earlier bundle is replaced.
+        Whether to replace an earlier bundle.
 
     Raises
     ------
     OutputError
         If the folder exists and `force` is false, or cannot be written.
     UsageError, FileError
-        As for `checked`.
+        As for `read_checked`.
     """
     with atomic_directory(folder, SUMS, force) as temporary:
-        made = make(path, repository, temporary, licence=licence, tell=tell)
-    return dataclasses.replace(made, folder=folder)
+        bundle = build_bundle(path, repository, temporary, licence=licence, tell=tell)
+    return dataclasses.replace(bundle, folder=folder)
 
 
-def pictures_of(ranks: RankFile, published: PublishedRanks | None, folder: Path) -> dict[str, str]:
-    """Draw ranks, and their agreement with published ones, into a folder of a bundle.
+def draw_pictures(
+    ranks: RankFile, published: PublishedRanks | None, folder: Path
+) -> dict[str, str]:
+    """Draw ranks, and their agreement with published ranks, into the folder of a bundle.
 
     Returns
     -------
     dict of str to str
-        Path in the bundle, and caption, of each picture.
+        Caption of each picture by its path in the bundle.
     """
     (folder / PICTURES).mkdir()
-    drawn = draw(ranks, folder / PICTURES)
+    captions = draw(ranks, folder / PICTURES)
     if published is not None:
-        found = agreed(ranks, published)
-        drawn |= draw_agreement(
-            ranks, published.ranks, published.name, found.classes, folder / PICTURES
+        result = compare_with_published(ranks, published)
+        captions |= draw_agreement(
+            ranks, published.ranks, published.name, result.classes, folder / PICTURES
         )
-    return {f"{PICTURES}/{file}": caption for file, caption in drawn.items()}
+    return {f"{PICTURES}/{file}": caption for file, caption in captions.items()}
 
 
 def write_sums(folder: Path, files: Iterable[str]) -> None:
-    """Write the hashes of a bundle's files, as ``sha256sum --check`` reads them."""
+    """Write the hashes of the files of a bundle in the format of ``sha256sum``."""
     sums = "".join(f"{sha256_file(folder / file)}  {file}\n" for file in sorted(files))
     write_text(folder / SUMS, sums)

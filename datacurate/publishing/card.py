@@ -1,4 +1,4 @@
-"""The data set card of published ranks, made from what the rank file knows."""
+"""Write the data set card of published ranks from the content of the rank file."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from datacurate.formats.columns import KNOWN_COLUMNS
 from datacurate.formats.rankfile import RankFile, file_columns
@@ -44,26 +42,28 @@ def card(
     Parameters
     ----------
     ranks : RankFile
-        As read from the file that is published.
+        The content of the published file.
     repository : str or None
-        ``owner/name``; None for ranks that ship with the package.
+        ``owner/name``; None for ranks that come with the package.
     name : str
         The file is ``NAME.ranks.h5``.
     pictures : mapping of str to str
-        Path and caption of each.
+        Caption of each picture by its path.
     agreement : sequence of str
-        What is known of it, in sentences.
+        Sentences about the agreement of the ranks.
     lists : mapping of str to str, optional
-        Path and meaning of the index lists that lie beside the ranks.
+        Description of each index list beside the ranks by its path.
     licence : str, optional
-        An identifier of the Hub's, such as ``"cc-by-4.0"``.
+        Licence identifier of the Hub, such as ``"cc-by-4.0"``.
     """
+    import jinja2  # slow to import
+
     identity, file = ranks.identity, f"{name}.ranks.h5"
     metadata: dict[str, Any] = {
         "pretty_name": title(ranks),
         "tags": ["datacurate", "adversarial-robustness", "data-pruning"],
         "size_categories": [_size(len(ranks))],
-        # Else the pictures would be taken for the data.
+        # Without it the Hub takes the pictures for the data.
         "configs": [
             {
                 "config_name": "default",
@@ -73,7 +73,7 @@ def card(
     }
     if licence is not None:
         metadata["license"] = licence
-    # Markdown, not HTML: what comes from files goes through the filter below.
+    # The page is Markdown, so HTML escaping is off; `_cell` escapes text that comes from files.
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     environment.filters["cell"] = _cell
     recipe = ranks.provenance.recipe
@@ -101,7 +101,7 @@ def card(
 
 
 def title(ranks: RankFile) -> str:
-    """Return what the ranks are called for people."""
+    """Return the title of the ranks."""
     return f"Problematic ranks of {ranks.identity.name} ({ranks.identity.split})"
 
 
@@ -110,7 +110,7 @@ def _size(examples: int) -> str:
 
 
 def _cell(text: object) -> str:
-    """Return a text that stays within a table's cell and is no HTML."""
+    """Return a text as one table cell: on one line, without HTML and column separators."""
     replaced = str(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
     return " ".join(replaced.split())
 
@@ -133,7 +133,7 @@ def _columns(ranks: RankFile) -> list[dict[str, str]]:
 
 
 def _facts(ranks: RankFile) -> list[tuple[str, str]]:
-    """Return what is known of the origin, in words."""
+    """Return pairs of heading and text about the origin of the ranks."""
     identity, provenance = ranks.identity, ranks.provenance
     recipe = provenance.recipe or {}
     facts = [
@@ -147,7 +147,7 @@ def _facts(ranks: RankFile) -> list[tuple[str, str]]:
         ("label fingerprint", identity.label_fingerprint),
         ("pixel fingerprint", identity.pixel_fingerprint or "made without images"),
         ("created", provenance.created),
-        # How kernels were chosen is for those who read the file.
+        # The choice of kernels stays in the file.
         *(
             (f"environment: {k}", str(v))
             for k, v in provenance.environment.items()
@@ -160,19 +160,19 @@ def _facts(ranks: RankFile) -> list[tuple[str, str]]:
 
 
 def _run(run: Mapping[str, Any]) -> dict[str, str]:
-    def stated(key: str, form: str = "{}", scale: float = 1) -> str:
+    def text(key: str, form: str = "{}", scale: float = 1) -> str:
         value = run.get(key)
         if isinstance(value, bool) or not isinstance(value, int | float):
             return ""
         return form.format(value * scale if scale != 1 else value)
 
     return {
-        "seed": stated("seed"),
-        "epochs": stated("epochs"),
-        "best_epoch": stated("best_epoch"),
-        "clean": stated("clean_accuracy", "{:.2%}"),
-        "robust": stated("robust_accuracy", "{:.2%}"),
-        "minutes": stated("seconds", "{:.1f}", 1 / 60),
+        "seed": text("seed"),
+        "epochs": text("epochs"),
+        "best_epoch": text("best_epoch"),
+        "clean": text("clean_accuracy", "{:.2%}"),
+        "robust": text("robust_accuracy", "{:.2%}"),
+        "minutes": text("seconds", "{:.1f}", 1 / 60),
     }
 
 

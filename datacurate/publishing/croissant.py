@@ -1,6 +1,6 @@
 """Croissant metadata of a bundle: its files with their hashes.
 
-There are no record sets: Croissant 1.0 has no word for the columns of an HDF5 file.
+There are no record sets, because Croissant 1.0 cannot describe the columns of an HDF5 file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TERMS = (
     "jsonPath key md5 parentField path recordSet references regex repeated replace "
     "samplingRate separator source subField transform column format equivalentProperty citeAs"
 )
-# The context that the specification gives word for word; consumers compare it.
+# The context of the specification, unchanged: readers compare it.
 _CONTEXT: Mapping[str, Any] = {
     **{term: f"cr:{term}" for term in _TERMS.split()},
     "@language": "en",
@@ -58,9 +58,9 @@ def croissant(
     repository : str
         ``owner/name`` on the Hub.
     folder : Path
-        Holds the files.
+        The folder of the files.
     files : list of str
-        Paths in the folder.
+        Paths of the files in the folder.
     name, description, citation : str
     licence : str, optional
     """

@@ -1,4 +1,7 @@
-"""Published ranks by name: from the cache, the package, the Hub or the authors, always checked."""
+"""Fetch published ranks by name: from the cache, the package, the Hub or the authors.
+
+Every file is checked against its hash.
+"""
 
 from __future__ import annotations
 
@@ -45,20 +48,20 @@ _MOST_SUMS_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Fetched:
-    """A rank file that was fetched and checked.
+class FetchedRanks:
+    """A rank file after its download and check.
 
     Attributes
     ----------
     name : str
-        The name it was asked for by, or that of what stands in for it.
+        The requested name, or the name of the ranks used in its place.
     path : Path
-        In a cache or in the package: not to be written to.
+        In a cache or in the package; do not write to it.
     origin : str
-        Its place, pinned.
+        Pinned address of the ranks.
     content_sha256 : str
     notes : tuple of str
-        What must be told to the user and recorded in whatever is made from it.
+        Warnings to show and to record in every file made from these ranks.
     """
 
     name: str
@@ -68,18 +71,17 @@ class Fetched:
     notes: tuple[str, ...] = ()
 
 
-def fetch(name: str, *, tell: Notify | None = None, or_stand_in: bool = False) -> Fetched:
+def fetch(name: str, *, tell: Notify | None = None, or_stand_in: bool = False) -> FetchedRanks:
     """Return published ranks of the registry.
 
     Parameters
     ----------
     name : str
-        As in the registry.
+        Name in the registry.
     tell : callable, optional
-        Called with lines for people.
+        Called with messages about the download.
     or_stand_in : bool
-        Whether other ranks of the same data may take their place, with a note, when these can be
-        had from nowhere.
+        Whether to use registered ranks of the same data, with a note, if no source is available.
 
     Raises
     ------
@@ -95,28 +97,30 @@ def fetch(name: str, *, tell: Notify | None = None, or_stand_in: bool = False) -
             "published ranks", name, entries, hint="for a repository give --repo OWNER/NAME"
         )
     try:
-        return _from_any(entries[name], say)
+        return _fetch_entry(entries[name], say)
     except FetchError as error:
         other = stand_in(entries, name)
         if not or_stand_in or other is None:
             raise
-        found = _from_any(other, say)
+        fetched = _fetch_entry(other, say)
         note = (
-            f"the published ranks {name} could not be had ({error.what}), so {other.name} stand in "
-            f"for them: {other.summary}"
+            f"the published ranks {name} are not available ({error.what}), so {other.name} stand "
+            f"in for them: {other.summary}"
         )
-        return Fetched(other.name, found.path, found.origin, found.content_sha256, (note,))
+        return FetchedRanks(
+            other.name, fetched.path, fetched.origin, fetched.content_sha256, (note,)
+        )
 
 
-def from_copy(name: str, raw: Path) -> tuple[RankFile, str]:
-    """Return registered ranks, and their origin, from a copy of the authors' array; no network.
+def import_copy(name: str, raw: Path) -> tuple[RankFile, str]:
+    """Import registered ranks from a local copy of the authors' array, without a network.
 
     Raises
     ------
     UnknownNameError
         If the registry has no such name.
     FileError
-        If the copy is not the file that the registry pins.
+        If the copy does not have the hash in the registry.
     """
     entries = load()
     if name not in entries:
@@ -124,7 +128,7 @@ def from_copy(name: str, raw: Path) -> tuple[RankFile, str]:
     got = sha256_file(raw) if raw.is_file() else "no such file"
     for source in entries[name].sources:
         if source.kind == "upstream" and source.sha256 == got:
-            return _from_array(entries[name], source, raw), source.address
+            return _import_array(entries[name], source, raw), source.address
     raise FileError(
         f"{raw} is not the file of the published ranks {name}",
         expected=" or ".join(f"sha256 {each.sha256}" for each in entries[name].sources),
@@ -134,41 +138,42 @@ def from_copy(name: str, raw: Path) -> tuple[RankFile, str]:
 
 def fetch_from(
     repository: str, name: str, revision: str | None = None, *, tell: Notify | None = None
-) -> Fetched:
-    """Return the ranks of a name from a data set repository on the Hub.
+) -> FetchedRanks:
+    """Fetch ranks by name from a data set repository on the Hub.
 
-    The file must match the repository's own list of hashes, and its own content hash. Without a
-    network the cache is used, and that is said.
+    The file must match the list of hashes in the repository and its own content hash. Without a
+    network the cached file is used, with a message.
 
     Parameters
     ----------
     repository : str
         ``owner/name``.
     name : str
-        The file without ``.ranks.h5``.
+        The file name without ``.ranks.h5``.
     revision : str, optional
-        A branch, tag or commit; the default branch if not given.
+        A branch, tag or commit; by default the default branch.
     tell : callable, optional
-        Called with lines for people.
+        Called with messages about the download.
 
     Raises
     ------
     UsageError
-        If a name is none.
+        If a name is not valid.
     FetchError
-        If there is no such repository, revision or file, no access, no network, or a hash differs.
+        If the repository, revision or file does not exist, there is no access or no network, or a
+        hash differs.
     """
     say = tell or (lambda _: None)
     file = check_name(name) + rankfile.SUFFIX
-    commit = _commit(check_repository(repository), file, revision, say)
-    expected = _stated_sum(repository, file, commit)
-    path = _hub_file(repository, file, commit, expected, say)
+    commit = _resolve_commit(check_repository(repository), file, revision, say)
+    expected = _published_sha256(repository, file, commit)
+    path = _download_checked(repository, file, commit, expected, say)
     origin = f"hf://datasets/{repository}@{commit}/{file}"
-    return Fetched(name, path, origin, _content(path))
+    return FetchedRanks(name, path, origin, _content_sha256(path))
 
 
-def revision_of(name: str, revision: str, *, tell: Notify | None = None) -> Fetched:
-    """Return another revision of registered ranks, from the repository that the registry names.
+def fetch_revision(name: str, revision: str, *, tell: Notify | None = None) -> FetchedRanks:
+    """Fetch another revision of registered ranks from their repository.
 
     Raises
     ------
@@ -190,30 +195,30 @@ def revision_of(name: str, revision: str, *, tell: Notify | None = None) -> Fetc
     )
 
 
-def listed() -> Mapping[str, Entry]:
-    """Return what there is to fetch, by name."""
+def published_entries() -> Mapping[str, Entry]:
+    """Return the entries of the registry by name."""
     return load()
 
 
 def ranks_cache() -> Path:
-    """Return the directory of ranks from plain addresses, which need not exist.
+    """Return the cache directory of ranks downloaded from URLs; it may not exist yet.
 
-    What comes from the Hub is in the Hub's own cache.
+    Files from the Hub are in the cache of the Hub's client.
     """
     return Path(platformdirs.user_cache_dir("datacurate")) / "ranks"
 
 
-def _from_any(entry: Entry, say: Notify) -> Fetched:
-    """Return an entry's rank file from the first source that gives it."""
+def _fetch_entry(entry: Entry, say: Notify) -> FetchedRanks:
+    """Return the rank file of an entry from the first source that has it."""
     failures: list[DatacurateError] = []
     for source in entry.sources:
         try:
-            path = _GET[source.kind](entry, source, say)
+            path = _SOURCE_READERS[source.kind](entry, source, say)
         except (FetchError, FileError) as error:
             failures.append(error)
             continue
-        if (got := _content(path)) == entry.content_sha256:
-            return Fetched(entry.name, path, source.address, got)
+        if (got := _content_sha256(path)) == entry.content_sha256:
+            return FetchedRanks(entry.name, path, source.address, got)
         failures.append(
             FetchError(
                 f"{source.address} does not give the ranks {entry.name}",
@@ -224,17 +229,17 @@ def _from_any(entry: Entry, say: Notify) -> Fetched:
     if len(failures) == 1 and isinstance(failures[0], FetchError):
         raise failures[0]
     raise FetchError(
-        f"the published ranks {entry.name} could not be had",
+        f"the published ranks {entry.name} are not available",
         got="; ".join(" ".join(str(failure).split()) for failure in failures),
         hint="check the network connection",
     )
 
 
-def _bundled(entry: Entry, source: Source, say: Notify) -> Path:
+def _bundled_file(entry: Entry, source: Source, say: Notify) -> Path:
     path = artifacts_directory() / source.file
     if not path.is_file() or (got := sha256_file(path)) != source.sha256:
         raise FetchError(
-            f"{path} is not the file that ships with datacurate",
+            f"{path} is not the file that comes with datacurate",
             expected=f"sha256 {source.sha256}",
             got=f"sha256 {got}" if path.is_file() else "no such file",
             hint="install datacurate again",
@@ -242,14 +247,14 @@ def _bundled(entry: Entry, source: Source, say: Notify) -> Path:
     return path
 
 
-def _pinned(entry: Entry, source: Source, say: Notify) -> Path:
-    return _hub_file(source.repository, source.file, source.revision, source.sha256, say)
+def _repository_file(entry: Entry, source: Source, say: Notify) -> Path:
+    return _download_checked(source.repository, source.file, source.revision, source.sha256, say)
 
 
-def _upstream(entry: Entry, source: Source, say: Notify) -> Path:
-    """Return the rank file made of the authors' array, which is downloaded if need be."""
+def _upstream_file(entry: Entry, source: Source, say: Notify) -> Path:
+    """Return the rank file imported from the authors' array; download the array if necessary."""
     imported = ranks_cache() / entry.content_sha256[:16] / f"{entry.name}{rankfile.SUFFIX}"
-    if imported.is_file() and _is(imported, entry.content_sha256):
+    if imported.is_file() and _has_content(imported, entry.content_sha256):
         return imported
     raw = ranks_cache() / source.sha256[:16] / source.url.rpartition("/")[2]
     for place in (imported.parent, raw.parent):
@@ -257,8 +262,8 @@ def _upstream(entry: Entry, source: Source, say: Notify) -> Path:
             place.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(
-                f"the cache {place} cannot be made: {error.strerror}",
-                hint="set XDG_CACHE_HOME to a directory that can be written",
+                f"the cache {place} cannot be created: {error.strerror}",
+                hint="set XDG_CACHE_HOME to a writable directory",
             ) from error
     if not raw.is_file() or sha256_file(raw) != source.sha256:
         if hub.offline():
@@ -267,11 +272,11 @@ def _upstream(entry: Entry, source: Source, say: Notify) -> Path:
                 hint="unset HF_HUB_OFFLINE",
             )
         download(source.url, raw, f"sha256:{source.sha256}", size=source.size, tell=say)
-    rankfile.write(imported, _from_array(entry, source, raw), force=True)
+    rankfile.write(imported, _import_array(entry, source, raw), force=True)
     return imported
 
 
-def _from_array(entry: Entry, source: Source, raw: Path) -> RankFile:
+def _import_array(entry: Entry, source: Source, raw: Path) -> RankFile:
     about = {
         "summary": entry.summary,
         "url": entry.origin,
@@ -283,15 +288,15 @@ def _from_array(entry: Entry, source: Source, raw: Path) -> RankFile:
     return read_upstream(raw, official_identity(entry.dataset, entry.split), about)
 
 
-_GET: Mapping[str, Callable[[Entry, Source, Notify], Path]] = {
-    "bundled": _bundled,
-    "hub": _pinned,
-    "upstream": _upstream,
+_SOURCE_READERS: Mapping[str, Callable[[Entry, Source, Notify], Path]] = {
+    "bundled": _bundled_file,
+    "hub": _repository_file,
+    "upstream": _upstream_file,
 }
 
 
-def _commit(repository: str, file: str, revision: str | None, say: Notify) -> str:
-    """Return the commit that is meant: what the Hub says, or without a network the cache."""
+def _resolve_commit(repository: str, file: str, revision: str | None, say: Notify) -> str:
+    """Return the commit of a revision: from the Hub, or from the cache without a network."""
     cached = hub.cached_file(repository, file, revision)
     if cached is not None and revision is not None and is_commit(revision):
         return revision
@@ -301,60 +306,60 @@ def _commit(repository: str, file: str, revision: str | None, say: Notify) -> st
         if cached is None:
             raise
         commit = cached.parent.name
-        say(f"{error.what}: using what is cached, {repository}@{commit}")
+        say(f"{error.what}: using the cached files of {repository}@{commit}")
         return commit
     if file not in head.files:
-        there = sorted(name for name in head.files if name.endswith(rankfile.SUFFIX))
+        rank_files = sorted(name for name in head.files if name.endswith(rankfile.SUFFIX))
         raise FetchError(
             f"{repository} has no file {file}",
-            got=", ".join(map(repr, there[:20])) or "no rank file",
+            got=", ".join(map(repr, rank_files[:20])) or "no rank file",
             hint="give the name of one of its files, without .ranks.h5",
         )
-    # Asked for by branch or tag, so that the cache knows later what that meant.
+    # Request the file by branch or tag, so that the cache records its commit.
     return hub.fetch_file(repository, SUMS, revision or _DEFAULT_BRANCH).parent.name
 
 
-def _stated_sum(repository: str, file: str, commit: str) -> str:
-    """Return the sha256 that a repository's own list states for one of its files."""
+def _published_sha256(repository: str, file: str, commit: str) -> str:
+    """Return the sha256 of a file according to the list of hashes in its repository."""
     path = hub.fetch_file(repository, SUMS, commit)
     if path.stat().st_size > _MOST_SUMS_BYTES:
-        raise FetchError(f"{SUMS} of {repository} is far too large to be one")
+        raise FetchError(f"{SUMS} of {repository} is too large for a list of hashes")
     text = path.read_text(encoding="utf-8", errors="replace")
     sums = {match[2]: match[1] for match in map(_SUM.fullmatch, text.splitlines()) if match}
     if file not in sums:
         raise FetchError(
-            f"{SUMS} of {repository} does not state the hash of {file}",
+            f"{SUMS} of {repository} has no hash of {file}",
             hint="ask its owner to publish it with `datacurate publish`",
         )
     return sums[file]
 
 
-def _hub_file(repository: str, file: str, commit: str, expected: str, say: Notify) -> Path:
-    """Return a file of the Hub if it has the right hash; once more from the Hub if not."""
+def _download_checked(repository: str, file: str, commit: str, expected: str, say: Notify) -> Path:
+    """Return a file of the Hub with the expected hash; download it again once if it differs."""
     if hub.cached_file(repository, file, commit) is None:
         say(f"downloading {file} of {repository}@{commit[:12]} from the Hub")
     path = hub.fetch_file(repository, file, commit)
     if sha256_file(path) == expected:
         return path
-    say(f"{file} of {repository} has another hash than is stated; downloading it once more")
+    say(f"{file} of {repository} has an unexpected hash; downloading it again")
     path = hub.fetch_file(repository, file, commit, again=True)
     if (got := sha256_file(path)) != expected:
         raise FetchError(
-            f"{file} of {repository} is not the file that is stated",
+            f"{file} of {repository} has an unexpected hash",
             expected=f"sha256 {expected}",
             got=f"sha256 {got}",
-            hint="do not use it, and tell its owner",
+            hint="do not use this file, and tell its owner",
         )
     return path
 
 
-def _content(path: Path) -> str:
+def _content_sha256(path: Path) -> str:
     with rankfile.opened(path) as (_, metadata):
         return metadata.content_sha256
 
 
-def _is(path: Path, content_sha256: str) -> bool:
-    """Return whether a file is whole and has this content."""
+def _has_content(path: Path, content_sha256: str) -> bool:
+    """Return whether a rank file is readable and has this content hash."""
     try:
         return rankfile.read(path).content_sha256 == content_sha256
     except FileError:

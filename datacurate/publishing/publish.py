@@ -1,4 +1,4 @@
-"""Publish ranks: checks first, then one commit to a data set repository on the Hub."""
+"""Publish ranks: check them, then make one commit to a data set repository on the Hub."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 from datacurate.errors import PublishError
 from datacurate.notices import Notify
-from datacurate.publishing.bundle import make
+from datacurate.publishing.bundle import build_bundle
 from datacurate.remote import hub
 from datacurate.remote.registry import check_repository
 
 
 @dataclass(frozen=True)
 class Publication:
-    """What was published, and how to fetch exactly that.
+    """The published files and the commit that pins them.
 
     Attributes
     ----------
@@ -47,39 +47,39 @@ def publish(
 ) -> Publication:
     """Publish a rank file with its card, history, pictures, metadata and hashes.
 
-    The token is the one that the Hub's client finds: ``HF_TOKEN``, or that of ``hf auth login``.
+    The Hub's client finds the token: ``HF_TOKEN``, or the one of ``hf auth login``.
 
     Parameters
     ----------
     path : Path
         ``NAME.ranks.h5``.
     repository : str
-        ``owner/name``; created if need be.
+        ``owner/name``; created if it does not exist.
     private : bool
-        Whether a repository that is created is private.
+        Whether a new repository is private.
     replace : bool
-        Whether other ranks may be there under the same name. One name should never mean two
-        payloads, so the better way is another name.
+        Whether to replace other ranks of the same name. Prefer a new name: one name should not
+        mean two different files.
     licence : str, optional
-        An identifier of the Hub's, such as ``"cc-by-4.0"``; by default what the ranks' own source
-        states, if anything.
+        Licence identifier of the Hub, such as ``"cc-by-4.0"``. By default the licence that the
+        source of the ranks states, if any.
     tell : callable, optional
-        Called with lines for people.
+        Called with messages about the work.
 
     Raises
     ------
     UsageError, FileError
-        If the ranks do not hold, or a name is none; nothing was sent then.
+        If a check of the ranks fails or a name is not valid; nothing was sent.
     PublishError
-        If other ranks are there under this name, it is not allowed, or the Hub fails; the
-        repository holds what it held before.
+        If the name is taken by other ranks, access is denied, or the Hub fails; the repository is
+        unchanged.
     FetchError
-        If the repository cannot be looked at.
+        If the repository cannot be read.
     """
     say = tell or (lambda _: None)
     check_repository(repository)
     with tempfile.TemporaryDirectory(prefix="datacurate-") as temporary:
-        bundle = make(path, repository, Path(temporary), licence=licence, tell=say)
+        bundle = build_bundle(path, repository, Path(temporary), licence=licence, tell=say)
         hub.create_repository(repository, private=private)
         head = hub.head(repository)
         same = None
@@ -89,7 +89,7 @@ def publish(
         if same is False and not replace:
             raise PublishError(
                 f"{repository} holds other ranks under the name {bundle.name}",
-                hint="publish under another name, or pass --replace if those shall go",
+                hint="publish under another name, or replace them with --replace",
             )
         say(f"publishing {len(bundle.files)} files to {repository}")
         commit = hub.commit_folder(

@@ -1,95 +1,99 @@
-"""Pictures of ranks for a data set card."""
+"""Draw figures of ranks for data set cards."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from datacurate.formats.rankfile import RankFile
 from datacurate.ranks.agreement import shared_rows
 from datacurate.ranks.ranking import mean_over_runs
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 TOP = 0.2
-"""The share of examples that count as the most problematic in pictures and tables."""
+"""Share of examples that count as the most problematic in figures and tables."""
 
 _MOST_CLASSES = 25
 _BINS = 50
 
 
 def draw(ranks: RankFile, folder: Path) -> dict[str, str]:
-    """Draw what there is to see in a rank file.
+    """Draw the learning instability and the classes of a rank file.
 
     Parameters
     ----------
     ranks : RankFile
     folder : Path
-        The PNG files go here; it exists.
+        An existing folder for the PNG files.
 
     Returns
     -------
     dict of str to str
-        For each file's name what it shows.
+        Caption of each figure by its file name.
     """
-    drawn: dict[str, str] = {}
+    captions: dict[str, str] = {}
     if "instability" in ranks.columns:
         name = "instability.png"
         _instability(ranks).savefig(folder / name, dpi=110, metadata={"Software": None})
         mean = f", mean over {ranks.runs} runs" if ranks.runs > 1 else ""
-        drawn[name] = f"Learning instability{mean}, of {int(ranks.profiled.sum()):,} examples"
+        captions[name] = f"Learning instability{mean}, of {int(ranks.profiled.sum()):,} examples"
     if ranks.identity.labelled:
         name = "classes.png"
         _classes(ranks).savefig(folder / name, dpi=110, metadata={"Software": None})
-        drawn[name] = f"The share of each class among the {TOP:.0%} most problematic examples" + (
-            f" ({_MOST_CLASSES} highest)" if ranks.identity.classes > _MOST_CLASSES else ""
+        captions[name] = (
+            f"The share of each class among the {TOP:.0%} most problematic examples"
+            + (f" ({_MOST_CLASSES} highest)" if ranks.identity.classes > _MOST_CLASSES else "")
         )
-    return drawn
+    return captions
 
 
 def draw_agreement(
     ranks: RankFile, published: RankFile, name: str, classes: Mapping[str, float], folder: Path
 ) -> dict[str, str]:
-    """Draw how far ranks agree with published ones of the same examples.
+    """Draw the agreement of ranks with published ranks of the same examples.
 
     Parameters
     ----------
     ranks, published : RankFile
     name : str
-        Of the published ranks.
+        Name of the published ranks.
     classes : mapping of str to float
         Spearman's correlation within each class; may be empty.
     folder : Path
-        The PNG files go here; it exists.
+        An existing folder for the PNG files.
 
     Returns
     -------
     dict of str to str
-        For each file's name what it shows.
+        Caption of each figure by its file name.
     """
-    drawn = {"agreement.png": f"Normalised ranks: these and the published {name}, every example"}
+    captions = {"agreement.png": f"Normalised ranks: these and the published {name}, every example"}
     _both(ranks, published, name).savefig(
         folder / "agreement.png", dpi=110, metadata={"Software": None}
     )
     if classes:
         lowest = dict(sorted(classes.items(), key=lambda item: item[1])[:_MOST_CLASSES])
-        drawn["agreement-by-class.png"] = (
+        captions["agreement-by-class.png"] = (
             f"Spearman's correlation with the published {name} within each class"
             + (f" ({_MOST_CLASSES} lowest)" if len(classes) > _MOST_CLASSES else "")
         )
         _bars([*lowest][::-1], [*lowest.values()][::-1], "Spearman within the class").savefig(
             folder / "agreement-by-class.png", dpi=110, metadata={"Software": None}
         )
-    return drawn
+    return captions
 
 
 def top_shares(ranks: RankFile) -> list[tuple[str, int, int]]:
-    """Return for each class its name, its examples, and how many are most problematic.
+    """Return for each class its name, its number of examples, and how many are most problematic.
 
-    The class with the highest share of its examples comes first. Only examples that were profiled
-    count, and the labels must be known.
+    The class with the highest share comes first. Only profiled examples count. The labels must be
+    known.
     """
     position = ranks.columns["position"]
     ranked = int(ranks.profiled.sum())
@@ -100,8 +104,15 @@ def top_shares(ranks: RankFile) -> list[tuple[str, int, int]]:
     return sorted((row for row in rows if row[1]), key=lambda row: -row[2] / row[1])
 
 
+def _new_figure(size: tuple[float, float]) -> Figure:
+    """Return an empty figure of a size in inches."""
+    from matplotlib.figure import Figure  # slow to import
+
+    return Figure(figsize=size, layout="constrained")
+
+
 def _instability(ranks: RankFile) -> Figure:
-    figure = Figure(figsize=(6, 3), layout="constrained")
+    figure = _new_figure((6, 3))
     axes = figure.subplots()
     values = mean_over_runs(ranks.columns["instability"][ranks.profiled])
     axes.hist(values, bins=_BINS, range=(0, 1), color="#3b6ea5")
@@ -122,7 +133,7 @@ def _classes(ranks: RankFile) -> Figure:
 
 
 def _bars(names: Sequence[str], values: Sequence[float], label: str) -> Figure:
-    figure = Figure(figsize=(6, 1 + 0.25 * len(names)), layout="constrained")
+    figure = _new_figure((6, 1 + 0.25 * len(names)))
     axes = figure.subplots()
     axes.barh(range(len(names)), values, color="#b5533c")
     axes.set_yticks(range(len(names)), [_literal(name) for name in names])
@@ -132,9 +143,9 @@ def _bars(names: Sequence[str], values: Sequence[float], label: str) -> Figure:
 
 def _both(ranks: RankFile, published: RankFile, name: str) -> Figure:
     rows = shared_rows(ranks.ranking(), published.ranking(), None)
-    figure = Figure(figsize=(5, 4.2), layout="constrained")
+    figure = _new_figure((5, 4.2))
     axes = figure.subplots()
-    drawn = axes.hexbin(
+    hexagons = axes.hexbin(
         _normalised(published, rows),
         _normalised(ranks, rows),
         gridsize=_BINS,
@@ -142,18 +153,18 @@ def _both(ranks: RankFile, published: RankFile, name: str) -> Figure:
         cmap="viridis",
         mincnt=1,
     )
-    figure.colorbar(drawn, label="examples")
+    figure.colorbar(hexagons, label="examples")
     axes.set_xlabel(f"published {_literal(name)} (1: most problematic)")
     axes.set_ylabel("these ranks")
     return figure
 
 
 def _normalised(ranks: RankFile, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-    """Return the places of some examples in the total order, from 0 to 1."""
+    """Return the positions of some examples in the total order, scaled to [0, 1]."""
     last = max(int(ranks.profiled.sum()) - 1, 1)
     return np.asarray(ranks.columns["position"][rows] / last, dtype=np.float64)
 
 
 def _literal(name: str) -> str:
-    """Return a name that may hold dollar signs, which would be read as mathematics."""
+    """Return a name with escaped dollar signs, which matplotlib reads as mathematics."""
     return name.replace("$", r"\$")

@@ -27,9 +27,9 @@ from datacurate.data import DataSet, load
 from datacurate.data.corruption import flip_labels
 from datacurate.demo import FLIPPED
 from datacurate.formats import rankfile
-from datacurate.formats.aggregating import aggregated
+from datacurate.formats.aggregating import aggregate_runs
 from datacurate.formats.rankfile import RankFile
-from datacurate.publishing.agreeing import KEPT_SHARE, published
+from datacurate.publishing.agreement import KEPT_SHARE, load_published
 from datacurate.ranks import ranking
 from datacurate.ranks.agreement import agreement
 from datacurate.ranks.comparison import compare
@@ -74,7 +74,7 @@ def ranked(ranks: RankFile, rule: tuple[str, ...]) -> Ranking:
     """Return the order of a file's examples by a rule of `RULES`."""
     recipe = {**(ranks.provenance.recipe or {}), "rank_by": list(rule)}
     score = np.full(len(ranks), np.nan)
-    score[ranks.profiled] = aggregated(
+    score[ranks.profiled] = aggregate_runs(
         ranks.columns, ranks.profiled, replace(ranks.provenance, recipe=recipe)
     )
     return ranking.rank(
@@ -167,7 +167,7 @@ def main() -> None:
         data = replace(whole, borrowed=np.sort(drawn[chosen.examples :]))
         for name in chosen.trial or TRIALS:
             found[name] = made(name, data, chosen.work, chosen.seed)
-    other = published("cifar10", chosen.upstream).ranks.ranking()
+    other = load_published("cifar10", chosen.upstream).ranks.ranking()
     print("\n".join(table(found, other, chosen.half)))
 
 

@@ -229,7 +229,7 @@ def test_what_does_not_hold_is_not_sent(
 
 @pytest.fixture
 def bundle(file: Path, tmp_path: Path) -> Path:
-    made = bundles.write(file, "me/made", tmp_path / "bundle", licence="cc-by-4.0")
+    made = bundles.write_bundle(file, "me/made", tmp_path / "bundle", licence="cc-by-4.0")
     assert set(made.files) == EVERYTHING
     return tmp_path / "bundle"
 
@@ -271,7 +271,7 @@ def test_names_from_a_file_stay_within_their_cells(tmp_path: Path) -> None:
     identity = dataclasses.replace(made.identity, class_names=names)
     path = tmp_path / "odd.ranks.h5"
     rankfile.write(path, dataclasses.replace(made, identity=identity))
-    bundles.write(path, "me/odd", tmp_path / "odd")
+    bundles.write_bundle(path, "me/odd", tmp_path / "odd")
     text = (tmp_path / "odd" / "README.md").read_text()
     assert "a\\|b" in text
     assert "<script" not in text
@@ -300,11 +300,11 @@ def test_the_bundle_is_a_data_set(bundle: Path, tmp_path: Path) -> None:
 def test_a_bundle_is_the_same_each_time_and_not_overwritten(
     bundle: Path, file: Path, tmp_path: Path
 ) -> None:
-    bundles.write(file, "me/made", tmp_path / "again", licence="cc-by-4.0")
+    bundles.write_bundle(file, "me/made", tmp_path / "again", licence="cc-by-4.0")
     assert (tmp_path / "again" / "SHA256SUMS").read_bytes() == (bundle / "SHA256SUMS").read_bytes()
     with pytest.raises(DatacurateError, match="exists already"):
-        bundles.write(file, "me/made", bundle)
-    bundles.write(file, "me/other", bundle, force=True)
+        bundles.write_bundle(file, "me/made", bundle)
+    bundles.write_bundle(file, "me/other", bundle, force=True)
     assert "me/other" in (bundle / "README.md").read_text()
 
 

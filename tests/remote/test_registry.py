@@ -205,9 +205,9 @@ def test_sources_are_tried_in_turn(registry: Registry, hub: Hub, server: Server)
         fetching.fetch("other")
     assert content in (caught.value.got or "")
     later = hub.add("some/ranks", {"made.ranks.h5": data, "SHA256SUMS": sums(data)})
-    assert fetching.revision_of("made", later).origin.split("@")[1].startswith(later)
+    assert fetching.fetch_revision("made", later).origin.split("@")[1].startswith(later)
     with pytest.raises(UsageError, match="has no revisions"):
-        fetching.revision_of("spare", later)
+        fetching.fetch_revision("spare", later)
 
 
 def sums(data: bytes) -> bytes:
@@ -224,7 +224,7 @@ def test_unknown_names_get_the_nearest_one(registry: Registry) -> None:
 def test_a_changed_bundled_file_is_refused(registry: Registry) -> None:
     data = registry.bundled("made")
     (registry.folder / "made.ranks.h5").write_bytes(data + b"x")
-    with pytest.raises(FetchError, match="is not the file that ships"):
+    with pytest.raises(FetchError, match="is not the file that comes with"):
         fetching.fetch("made")
 
 
@@ -342,13 +342,13 @@ def test_what_stands_in_is_said_and_recorded(
     registry.bundled("cifar10-proxy", stands_in_for="cifar10")
     code, _, err = run("prune", "--keep", "48")
     assert code == 0
-    assert "warning: the published ranks cifar10 could not be had" in err
+    assert "warning: the published ranks cifar10 are not available" in err
     index = indexfile.read(Path("idx.npy"))
     assert "cifar10-proxy stand in" in index.warnings[0]
     assert index.source["file"].startswith("cifar10-proxy (bundled")
     statement = json.loads(Path("idx.npy.json").read_text())
     (said,) = (line for line in statement["warnings"] if "stand in" in line)
-    assert said.startswith("the published ranks cifar10 could not be had (")
+    assert said.startswith("the published ranks cifar10 are not available (")
     assert said.endswith("cifar10-proxy stand in for them: the ranks cifar10-proxy")
     assert statement["source"]["content_sha256"] == load()["cifar10-proxy"].content_sha256
     # Asked for by name alone, nothing else is given out under it.

@@ -19,17 +19,17 @@ from datacurate.errors import DatacurateError, FileError, UnknownNameError, Usag
 from datacurate.fingerprints import sha256_file
 from datacurate.formats import indexfile, rankfile
 from datacurate.formats.rankfile import RankFile
-from datacurate.publishing.agreeing import PublishedRanks, published
+from datacurate.publishing.agreement import PublishedRanks, load_published
 from datacurate.publishing.bundle import write_sums
 from datacurate.remote.artifacts import artifacts_directory
 from datacurate.remote.registry import Entry, load, register
 from tests.made_ranks import made_rank_file
-from tools.artifacts.inspecting import inspect
-from tools.artifacts.shipping import SPECS, ArtifactSpec, make
+from tools.artifacts.assembly import SPECS, ArtifactSpec, make_artifact
+from tools.artifacts.checks import check_artifacts
 
 ROOT = Path(__file__).resolve().parents[2]
 N = 600
-PLAN = ArtifactSpec(
+SPEC = ArtifactSpec(
     "made-proxy",
     "made up",
     dataset="made",
@@ -79,7 +79,7 @@ def once(tmp_path_factory: pytest.TempPathFactory, other: PublishedRanks) -> Pat
     path = work / "made.ranks.h5"
     rankfile.write(path, made())
     rankfile.history_path(path).write_text('{"run": 0, "epoch": 0}\n')
-    make(path, PLAN, place, published=other)
+    make_artifact(path, SPEC, place, published=other)
     return place
 
 
@@ -87,11 +87,11 @@ def once(tmp_path_factory: pytest.TempPathFactory, other: PublishedRanks) -> Pat
 def artifact(once: Path, tmp_path: Path) -> Path:
     """A copy of it to damage."""
     shutil.copytree(once, tmp_path / "copy")
-    return tmp_path / "copy" / PLAN.name
+    return tmp_path / "copy" / SPEC.name
 
 
 def wrong(artifact: Path, other: PublishedRanks | None) -> list[str]:
-    (checks,) = inspect(artifact.parent, other).values()
+    (checks,) = check_artifacts(artifact.parent, other).values()
     return [each.name for each in checks if not each.ok]
 
 
@@ -290,7 +290,7 @@ def test_what_is_not_as_said_is_found(
 
 
 def test_without_the_published_ranks_that_is_said(artifact: Path) -> None:
-    (checks,) = inspect(artifact.parent, None).values()
+    (checks,) = check_artifacts(artifact.parent, None).values()
     assert all(each.ok for each in checks)
     assert any("not recomputed" in each.detail for each in checks)
     # What can be known without them still is.
@@ -299,8 +299,8 @@ def test_without_the_published_ranks_that_is_said(artifact: Path) -> None:
 
 
 def test_smaller_by_columns_left_out(file: Path, directory: Path, other: PublishedRanks) -> None:
-    smaller = dataclasses.replace(PLAN, leave_out=("margin", "first_learned"))
-    make(file, smaller, directory, published=other)
+    smaller = dataclasses.replace(SPEC, leave_out=("margin", "first_learned"))
+    make_artifact(file, smaller, directory, published=other)
     assert wrong(directory / "made-proxy", other) == []
     ranks = rankfile.read(directory / "made-proxy" / "made-proxy.ranks.h5")
     whole = rankfile.read(file)
@@ -308,29 +308,27 @@ def test_smaller_by_columns_left_out(file: Path, directory: Path, other: Publish
     assert ranks.provenance.parents == ({"name": file.name, "sha256": sha256_file(file)},)
     for name in ("position", "margins"):
         with pytest.raises(UnknownNameError):
-            make(file, dataclasses.replace(PLAN, leave_out=(name,)), directory, published=other)
+            make_artifact(
+                file, dataclasses.replace(SPEC, leave_out=(name,)), directory, published=other
+            )
 
 
-def test_what_is_not_planned_is_not_made(
-    artifact: Path, file: Path, other: PublishedRanks, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_not_planned_is_not_made(artifact: Path, file: Path, other: PublishedRanks) -> None:
     directory = artifact.parent
     before = sha256_file(artifact / "SHA256SUMS"), (directory / "registry.toml").read_text()
 
     def refused(
-        error: type[DatacurateError], match: str, plan: ArtifactSpec = PLAN, **more: object
+        error: type[DatacurateError], match: str, spec: ArtifactSpec = SPEC, **more: object
     ) -> None:
         with pytest.raises(error, match=match):
-            make(file, plan, directory, **{"published": other, **more})  # type: ignore[arg-type]
+            make_artifact(file, spec, directory, **{"published": other, **more})  # type: ignore[arg-type]
         after = sha256_file(artifact / "SHA256SUMS"), (directory / "registry.toml").read_text()
         assert after == before
 
     refused(UsageError, "compared with made", published=None)
-    refused(FileError, "is not what", dataclasses.replace(PLAN, recipe="demo"))
-    refused(FileError, "is not what", dataclasses.replace(PLAN, dataset="cifar10"))
-    monkeypatch.setattr("tools.artifacts.shipping.MOST_BYTES", 1000)
-    refused(FileError, "too large to ship")
-    monkeypatch.undo()
+    refused(FileError, "is not what", dataclasses.replace(SPEC, recipe="demo"))
+    refused(FileError, "is not what", dataclasses.replace(SPEC, dataset="cifar10"))
+    refused(FileError, "too large to ship", most_bytes=1000)
     ranks = made()
     only = {k: v[:, :1] if v.ndim > 1 else v for k, v in ranks.columns.items()}
     one_run = dataclasses.replace(ranks.provenance, runs=ranks.provenance.runs[:1])
@@ -344,7 +342,7 @@ def test_what_is_not_planned_is_not_made(
     )
     only |= {"problematic_rank": score, "position": order.position}
     rankfile.write(file, dataclasses.replace(ranks, columns=only, provenance=one_run), force=True)
-    refused(FileError, "is not what made-proxy is made of")
+    refused(FileError, "is not what made-proxy specifies")
 
 
 def test_an_entry_takes_the_place_of_its_own_alone(directory: Path) -> None:
@@ -387,14 +385,16 @@ def test_what_ships_holds() -> None:
 
 
 def test_what_ships_agrees_with_the_published_ranks_as_it_says(upstream_npy: Path) -> None:
-    for name, checks in inspect(artifacts_directory(), published("cifar10", upstream_npy)).items():
+    for name, checks in check_artifacts(
+        artifacts_directory(), load_published("cifar10", upstream_npy)
+    ).items():
         assert [each for each in checks if not each.ok] == [], name
 
 
 def test_a_copy_of_the_published_ranks_is_known_by_its_hash(
     upstream_npy: Path, tmp_path: Path
 ) -> None:
-    found = published("cifar10", upstream_npy)
+    found = load_published("cifar10", upstream_npy)
     assert np.array_equal(found.ranks.columns["problematic_rank"], np.load(upstream_npy))
     content = rankfile.write(tmp_path / "up.ranks.h5", found.ranks)
     assert content == load()["cifar10"].content_sha256
@@ -403,17 +403,17 @@ def test_a_copy_of_the_published_ranks_is_known_by_its_hash(
     (tmp_path / "prob_rank.npy").write_bytes(data)
     for path in (tmp_path / "prob_rank.npy", tmp_path / "absent.npy"):
         with pytest.raises(FileError, match="is not the file of the published ranks cifar10"):
-            published("cifar10", path)
+            load_published("cifar10", path)
 
 
 def test_every_plan_is_for_data_and_a_recipe_that_there_are() -> None:
     from datacurate.data.known import KNOWN
     from datacurate.recipes import PROFILE_RECIPES
 
-    for plan in SPECS.values():
-        assert plan.recipe in PROFILE_RECIPES
-        assert all(keep < KNOWN[plan.dataset].sizes["train"] for keep, _ in plan.lists)
-        assert plan.compared_with in ("", *load())
+    for spec in SPECS.values():
+        assert spec.recipe in PROFILE_RECIPES
+        assert all(keep < KNOWN[spec.dataset].sizes["train"] for keep, _ in spec.lists)
+        assert spec.compared_with in ("", *load())
 
 
 def test_the_history_is_of_the_runs() -> None:

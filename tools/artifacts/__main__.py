@@ -1,11 +1,12 @@
-"""Makes and checks the ranks that ship with the package.
+"""Make and check the ranks that come with the package.
 
     python -m tools.artifacts make digits
     python -m tools.artifacts make cifar10-proxy --ranks cifar10.ranks.h5 --upstream prob_rank.npy
     python -m tools.artifacts check
 
-Without ``--ranks`` the rank file is profiled in ``build/artifacts``; interrupted, the same command
-goes on. Without ``--upstream`` `make` fetches the authors' ranks, and `check` does without them.
+Without ``--ranks`` the rank file is profiled in ``build/artifacts``; run the same command again to
+continue an interrupted profile. Without ``--upstream``, `make` fetches the authors' ranks and
+`check` does not recompute the agreement with them.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import sys
 from pathlib import Path
 
 from datacurate.errors import DatacurateError
-from datacurate.publishing.agreeing import published
-from tools.artifacts.inspecting import inspect
-from tools.artifacts.shipping import SPECS, ArtifactSpec, make
+from datacurate.publishing.agreement import load_published
+from tools.artifacts.assembly import SPECS, ArtifactSpec, make_artifact
+from tools.artifacts.checks import check_artifacts
 
 ROOT = Path(__file__).resolve().parents[2]
 ARTIFACTS = ROOT / "artifacts"
@@ -28,15 +29,19 @@ COMPARED_WITH = "cifar10"
 
 def main() -> int:
     """Run the command line and return the exit code."""
-    parser = argparse.ArgumentParser(description="Make and check the ranks that ship.")
+    parser = argparse.ArgumentParser(
+        description="Make and check the ranks that come with the package."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
-    making = commands.add_parser("make", help="profile and write an artifact's folder and entry")
-    making.add_argument("name", choices=SPECS)
-    making.add_argument("--ranks", type=Path, help="a finished rank file, instead of profiling")
-    making.add_argument("--data", type=Path, help="where the images are, for profiling")
-    checking = commands.add_parser("check", help="recompute everything; exit 1 if anything differs")
-    for each in (making, checking):
-        each.add_argument("--upstream", type=Path, help="a copy of the authors' prob_rank.npy")
+    make = commands.add_parser(
+        "make", help="profile, then write the folder and registry entry of an artifact"
+    )
+    make.add_argument("name", choices=SPECS)
+    make.add_argument("--ranks", type=Path, help="use this finished rank file; do not profile")
+    make.add_argument("--data", type=Path, help="the place of the images, for profiling")
+    check = commands.add_parser("check", help="recompute everything; exit 1 if anything differs")
+    for command in (make, check):
+        command.add_argument("--upstream", type=Path, help="a copy of the authors' prob_rank.npy")
     options = parser.parse_args()
     try:
         return _check(options.upstream) if options.command == "check" else _make(options)
@@ -46,37 +51,37 @@ def main() -> int:
 
 
 def _make(options: argparse.Namespace) -> int:
-    plan = SPECS[options.name]
+    spec = SPECS[options.name]
     other = None
-    if plan.compared_with:
-        other = published(plan.compared_with, options.upstream, tell=print)
-    ranks = options.ranks or _profiled(plan, options.data)
-    entry = make(ranks, plan, ARTIFACTS, published=other)
-    print(f"{ARTIFACTS / plan.name}: content sha256 {entry.content_sha256}")
+    if spec.compared_with:
+        other = load_published(spec.compared_with, options.upstream, tell=print)
+    ranks = options.ranks or _profile(spec, options.data)
+    entry = make_artifact(ranks, spec, ARTIFACTS, published=other)
+    print(f"{ARTIFACTS / spec.name}: content sha256 {entry.content_sha256}")
     return 0
 
 
-def _profiled(plan: ArtifactSpec, data: Path | None) -> Path:
+def _profile(spec: ArtifactSpec, data: Path | None) -> Path:
     from datacurate.profiling import workspace_of
     from datacurate.workers.workspace import is_unfinished
 
     WORK.mkdir(parents=True, exist_ok=True)
-    out = WORK / f"{plan.name}.ranks.h5"
+    out = WORK / f"{spec.name}.ranks.h5"
     if not out.exists() or is_unfinished(workspace_of(out)):
-        words = ["profile", plan.dataset, "--recipe", plan.recipe, "--parallel", "2"]
-        words += ["--out", str(out)]
-        words += ["--data", str(data)] if data else []
-        subprocess.run([sys.executable, "-m", "datacurate", *words], check=True)
+        arguments = ["profile", spec.dataset, "--recipe", spec.recipe, "--parallel", "2"]
+        arguments += ["--out", str(out)]
+        arguments += ["--data", str(data)] if data else []
+        subprocess.run([sys.executable, "-m", "datacurate", *arguments], check=True)
     return out
 
 
 def _check(upstream: Path | None) -> int:
-    other = published(COMPARED_WITH, upstream) if upstream else None
-    found = inspect(ARTIFACTS, other)
-    for name, checks in found.items():
-        for each in checks:
+    other = load_published(COMPARED_WITH, upstream) if upstream else None
+    checks = check_artifacts(ARTIFACTS, other)
+    for name, results in checks.items():
+        for each in results:
             print(f"{name}: {'ok' if each.ok else 'WRONG'}: {each.name}: {each.detail}")
-    return 0 if all(each.ok for checks in found.values() for each in checks) else 1
+    return 0 if all(each.ok for results in checks.values() for each in results) else 1
 
 
 if __name__ == "__main__":

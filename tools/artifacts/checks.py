@@ -1,4 +1,4 @@
-"""Whether the artifacts that ship with the package are what their registry and cards say."""
+"""Check that the artifacts of the package agree with their registry and cards."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from datacurate.formats.checking import Check
 from datacurate.formats.checking import check as check_ranks
 from datacurate.formats.digest import as_json
 from datacurate.formats.rankfile import RankFile
-from datacurate.publishing.agreeing import PublishedRanks, agreement_of
+from datacurate.publishing.agreement import PublishedRanks, describe_agreement
 from datacurate.publishing.fetching import SUMS
 from datacurate.remote.registry import Entry, load
-from tools.artifacts.shipping import (
+from tools.artifacts.assembly import (
     AGREEMENT_DIGITS,
     MOST_BYTES,
-    list_of,
-    selected,
+    parse_list_name,
+    published_spearman,
+    select_for_list,
     size_without_lists,
-    spearman_with,
 )
 
 CARD = "README.md"
@@ -33,80 +33,89 @@ _SUM = re.compile(r"([0-9a-f]{64})  (\S.*)")
 _HARDWARE = ("processor", "device", "torch")
 
 
-def inspect(directory: Path, published: PublishedRanks | None = None) -> dict[str, list[Check]]:
-    """Return what holds and what does not for every rank file that ships, by name.
+def check_artifacts(
+    directory: Path, published: PublishedRanks | None = None
+) -> dict[str, list[Check]]:
+    """Check every artifact of a registry.
 
     Parameters
     ----------
     directory : Path
-        That holds ``registry.toml``.
+        The folder of ``registry.toml``.
     published : PublishedRanks, optional
-        The ranks whose agreement with them the registry states; without them the figures are not
-        recomputed, and the checks say so.
+        The ranks that the registry compares with. Without them the agreement is not recomputed,
+        and the check says so.
+
+    Returns
+    -------
+    dict of str to list of Check
+        The checks by the name of the artifact.
 
     Raises
     ------
     FileError
-        If the registry does not hold.
+        If the registry is not valid.
     """
-    found = {}
+    checks = {}
     for entry in load(directory).values():
         files = [source.file for source in entry.sources if source.kind == "bundled"]
         for file in files[:1]:
-            found[entry.name] = _inspect(entry, directory / file, published)
-    return found
+            checks[entry.name] = _check_artifact(entry, directory / file, published)
+    return checks
 
 
-def _inspect(entry: Entry, path: Path, published: PublishedRanks | None) -> list[Check]:
-    found = [*_pinned(entry, path), *_sums(path.parent), _small(path.parent)]
+def _check_artifact(entry: Entry, path: Path, published: PublishedRanks | None) -> list[Check]:
+    checks = [*_check_pin(entry, path), *_check_sums(path.parent), _check_size(path.parent)]
     try:
-        checks = check_ranks(path)
+        recomputed = check_ranks(path)
         ranks = rankfile.read(path)
     except DatacurateError as error:
-        return [*found, Check("rank file", False, " ".join(str(error).split()))]
-    wrong = [each for each in checks if not each.ok]
-    found += wrong or [Check("rank file", True, f"{len(checks)} things recomputed")]
-    found += [
-        _entry(entry, ranks),
-        _provenance(ranks),
-        *_lists(path, ranks),
-        *_agreement(entry, path, ranks, published),
+        return [*checks, Check("rank file", False, " ".join(str(error).split()))]
+    failures = [each for each in recomputed if not each.ok]
+    checks += failures or [Check("rank file", True, f"{len(recomputed)} values recomputed")]
+    checks += [
+        _check_entry(entry, ranks),
+        _check_provenance(ranks),
+        *_check_lists(path, ranks),
+        *_check_agreement(entry, path, ranks, published),
     ]
-    return found
+    return checks
 
 
-def _pinned(entry: Entry, path: Path) -> Iterator[Check]:
-    """The file is the one that the registry pins."""
+def _check_pin(entry: Entry, path: Path) -> Iterator[Check]:
+    """Check that the file has the size and hash in the registry."""
     source = next(each for each in entry.sources if each.kind == "bundled")
     got = (path.stat().st_size, sha256_file(path)) if path.is_file() else (0, "no such file")
     ok = got == (source.size, source.sha256)
     yield Check("registry", ok, f"{got[0]:,} bytes, sha256 {got[1][:16]}")
 
 
-def _sums(folder: Path) -> Iterator[Check]:
-    """The list of hashes is of exactly the files that are there."""
+def _check_sums(folder: Path) -> Iterator[Check]:
+    """Check that the list of hashes matches exactly the files in the folder."""
     try:
         lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
         yield Check(SUMS, False, str(error))
         return
     stated = {match[2]: match[1] for match in map(_SUM.fullmatch, lines) if match}
-    there = {
+    present = {
         path.relative_to(folder).as_posix(): sha256_file(path)
         for path in folder.rglob("*")
         if path.is_file() and path.name != SUMS
     }
-    differing = sorted(name for name in {*stated, *there} if stated.get(name) != there.get(name))
-    yield Check(SUMS, not differing, ", ".join(differing) or f"{len(there)} files")
+    differing = sorted(
+        name for name in {*stated, *present} if stated.get(name) != present.get(name)
+    )
+    yield Check(SUMS, not differing, ", ".join(differing) or f"{len(present)} files")
 
 
-def _small(folder: Path) -> Check:
+def _check_size(folder: Path) -> Check:
     size = size_without_lists(folder)
     return Check("size", size <= MOST_BYTES, f"{size:,} bytes without index lists")
 
 
-def _entry(entry: Entry, ranks: RankFile) -> Check:
-    """The registry's words about the ranks are the rank file's own."""
+def _check_entry(entry: Entry, ranks: RankFile) -> Check:
+    """Check that the registry states the values of the rank file."""
     recipe = ranks.provenance.recipe or {}
     pairs = {
         "content_sha256": (entry.content_sha256, ranks.content_sha256),
@@ -120,7 +129,7 @@ def _entry(entry: Entry, ranks: RankFile) -> Check:
     return Check("entry", not wrong, "; ".join(wrong) or f"{len(pairs)} values as registered")
 
 
-def _provenance(ranks: RankFile) -> Check:
+def _check_provenance(ranks: RankFile) -> Check:
     provenance = ranks.provenance
     stated = {"recipe": provenance.recipe_hash, **provenance.environment}
     missing = [key for key in ("recipe", *_HARDWARE) if not stated.get(key)]
@@ -133,27 +142,27 @@ def _provenance(ranks: RankFile) -> Check:
     )
 
 
-def _lists(path: Path, ranks: RankFile) -> Iterator[Check]:
-    """Every index list is what pruning these ranks gives now, by the list's name."""
+def _check_lists(path: Path, ranks: RankFile) -> Iterator[Check]:
+    """Check that every index list equals the result of pruning these ranks now."""
     for file in sorted(path.parent.glob("*.npy")):
-        meant = list_of(file.name)
-        if meant is None:
+        arguments = parse_list_name(file.name)
+        if arguments is None:
             yield Check(file.name, False, "not called idx-K.npy or idx-K-balanced.npy")
             continue
         try:
             index = indexfile.read(file)
-            made = selected(ranks, path.name, *meant)
+            expected = select_for_list(ranks, path.name, *arguments)
         except DatacurateError as error:
             yield Check(file.name, False, " ".join(str(error).split()))
             continue
         differing = [
             what
             for what, same in {
-                "rows": np.array_equal(index.kept, made.kept),
-                "data": as_json(index.dataset) == as_json(made.dataset),
-                "selection": index.selection == made.selection,
-                "source": index.source == made.source,
-                "classes": index.classes == made.classes,
+                "rows": np.array_equal(index.kept, expected.kept),
+                "data": as_json(index.dataset) == as_json(expected.dataset),
+                "selection": index.selection == expected.selection,
+                "source": index.source == expected.source,
+                "classes": index.classes == expected.classes,
             }.items()
             if not same
         ]
@@ -161,23 +170,25 @@ def _lists(path: Path, ranks: RankFile) -> Iterator[Check]:
         yield Check(file.name, not differing, detail)
 
 
-def _agreement(
+def _check_agreement(
     entry: Entry, path: Path, ranks: RankFile, published: PublishedRanks | None
 ) -> Iterator[Check]:
-    """The figures of registry and card are those that follow from both rank files now."""
+    """Check that the registry and the card state the agreement computed from the rank files."""
     card = path.parent / CARD
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
-    said = entry.content_sha256 in text
-    yield Check("card", said, "of these ranks" if said else "it does not state their hash")
+    states_hash = entry.content_sha256 in text
+    yield Check(
+        "card", states_hash, "of these ranks" if states_hash else "it does not state their hash"
+    )
     if entry.agreement is None:
-        missing = [line for line in agreement_of(ranks, None) if line not in text]
+        missing = [line for line in describe_agreement(ranks, None) if line not in text]
         yield Check("agreement", not missing, missing[0] if missing else "of the runs, as computed")
         return
     if published is None:
         yield Check("agreement", True, "not recomputed: the published ranks were not given")
         return
-    computed = spearman_with(ranks, published)
+    computed = published_spearman(ranks, published)
     ok = abs(computed - entry.agreement) < 10**-AGREEMENT_DIGITS / 2
     yield Check("agreement", ok, f"{entry.agreement} registered, {computed} computed")
-    missing = [line for line in agreement_of(ranks, published) if line not in text]
+    missing = [line for line in describe_agreement(ranks, published) if line not in text]
     yield Check("agreement in the card", not missing, missing[0] if missing else "as computed")
