@@ -34,6 +34,8 @@ class AttackedModel:
         The copy with folded batch normalisation that computes `float32_logits`.
     explicit_gradients : callable, optional
         `search_logits` with a backward pass that does not need autograd.
+    incremental_forward : bool
+        Whether Square may use the incremental forward pass of `folded`.
     rounding_error : float
         Estimate of the error of `search_logits` in a difference of two logits.
     float32 : AttackedModel, optional
@@ -45,6 +47,7 @@ class AttackedModel:
     float32_logits: Predict
     folded: fx.GraphModule | None = None
     explicit_gradients: Differentiable | None = None
+    incremental_forward: bool = True
     rounding_error: float = 0.0
     float32: AttackedModel | None = None
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from datacurate.attacks.acceleration.accelerate import accelerate, unaccelerated
-from datacurate.attacks.acceleration.parallel import at_once, parts
+from datacurate.attacks.acceleration.parallel import run_in_parallel, split_rows
 from datacurate.attacks.arguments import AttackArguments
 from datacurate.attacks.attack_batch import AttackBatch
 from datacurate.attacks.attacked_model import AttackedModel
@@ -217,7 +217,7 @@ class AutoAttack:
         if self._settings.implementation == "package":
             return unaccelerated(network)
         dtype = torch.bfloat16 if self._settings.dtype == "bfloat16" else torch.float32
-        return accelerate(network, sample, dtype)
+        return accelerate(network, sample, dtype, self._settings.acceleration)
 
     @contextmanager
     def _undisturbed(self) -> Iterator[None]:
@@ -298,7 +298,8 @@ class AutoAttack:
     ) -> Rows:
         """Attack some rows and record the result; return those to attack again in float32."""
         spec = self._attacks[passes[0].attack]
-        split = parts(rows) if self._splits else [rows]
+        parallel = self._splits and self._settings.acceleration.parallel
+        split = split_rows(rows) if parallel else [rows]
         batches = [
             # Images stored channels last do not have rows that are views.
             AttackBatch(
@@ -317,7 +318,7 @@ class AutoAttack:
         autograd = (spec.gradients or spec.surrogate) and any(
             model.explicit_gradients is None for model in models
         )
-        at_once(searches, batches, autograd=autograd)
+        run_in_parallel(searches, batches, autograd=autograd)
         close = [
             self._record(attack, passes[0].attack, part, batch)
             for part, batch in zip(split, batches, strict=True)

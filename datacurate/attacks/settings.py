@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from datacurate.attacks.acceleration.switches import Acceleration
 from datacurate.attacks.suites import Implementation
 from datacurate.recipes.fields import DType
 
@@ -39,6 +40,8 @@ class AttackSettings:
     rows_per_thread : int
         On a CPU, the number of rows that one thread attacks in a batch. Kernels are inefficient
         with far fewer.
+    acceleration : Acceleration
+        Which accelerations are used; all by default.
     """
 
     radius_255: float = 8.0
@@ -50,6 +53,7 @@ class AttackSettings:
     surrogate: nn.Module | None = None
     steps: Mapping[str, int] = field(default_factory=dict)
     rows_per_thread: int = 96
+    acceleration: Acceleration = Acceleration()
 
     @property
     def radius(self) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datacurate.attacks.acceleration.incremental_forward import windowed
+from datacurate.attacks.acceleration.incremental_forward import incremental_forward
 from datacurate.attacks.arguments import AttackArguments
 from datacurate.attacks.attack_batch import AttackBatch, Counts, RowState, margin
 from datacurate.attacks.noise import keyed_uniform
@@ -27,8 +27,9 @@ _SMALLEST_ACCEPTANCE = 0.005  # lower limit of the estimated share of accepted s
 
 def square_attack(batch: AttackBatch, arguments: AttackArguments) -> None:
     """Run Square with the incremental forward pass where the model allows it."""
-    forward = windowed(batch.model.folded, batch.x) or FullForward(batch.model.float32_logits)
-    square(batch, arguments, forward)
+    model = batch.model
+    incremental = incremental_forward(model.folded, batch.x) if model.incremental_forward else None
+    square(batch, arguments, incremental or FullForward(model.float32_logits))
 
 
 def square(batch: AttackBatch, arguments: AttackArguments, forward: WindowForward) -> None:

@@ -1,4 +1,4 @@
-"""How the columns of runs become one rank: by which of them runs rank, and which end is high."""
+"""Aggregate the columns of all runs into one rank."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from datacurate.formats.provenance import Provenance
 from datacurate.ranks import ranking
 
 
-def aggregated(
+def aggregate_runs(
     columns: Mapping[str, npt.NDArray[Any]], rows: npt.NDArray[Any], provenance: Provenance
 ) -> ranking.F64:
-    """Return the normalised problematic rank that all runs give (S0, Eq. 4 and A.2).
+    """Return the normalised problematic rank over all runs (Dong et al. 2021, Eq. 4 and A.2).
 
     Parameters
     ----------
     columns : mapping of str to ndarray, shape (N, R)
     rows : ndarray of int64 or bool
-        Which examples were profiled, M of them.
+        The M examples that were profiled.
     provenance : Provenance
-        Its `rank_by` names the columns by which each run ranks, its `aggregation` says how ranks
-        become one.
+        `rank_by` names the columns by which each run ranks; `aggregation` says how the ranks of
+        the runs are combined.
 
     Returns
     -------
@@ -46,13 +46,13 @@ def aggregated(
     )
 
 
-def of_run(
+def rank_of_run(
     columns: Mapping[str, npt.NDArray[Any]],
     rows: npt.NDArray[Any],
     provenance: Provenance,
     run: int,
 ) -> ranking.F64:
-    """Return the same of a single run, whatever becomes of all of them.
+    """Return the normalised problematic rank of a single run.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Ranks carried over to the same images in another order, found again by their content hash."""
+"""Transfer ranks to the same images in another order, by their content hashes."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ class Alignment:
     Attributes
     ----------
     rank_file : RankFile
-        For the data at hand.
+        Ranks in the order of the given data.
     moved : int
-        Images of the data that stood in another row.
+        Images that were in another row.
     duplicates : int
-        Images of the data of which it holds another copy, pixel for pixel.
+        Images of which the data has another copy with equal pixels.
     surplus : int
-        Copies beyond those that were ranked.
+        Copies in excess of those that were ranked.
     relabelled : int
-        Images that were ranked under another label only.
+        Images that were only ranked with another label.
     missing : int
-        Ranked images that the data does not hold, or holds fewer copies of.
+        Ranked images that the data lacks, or has fewer copies of.
     foreign : int
-        Images of the data that were not ranked: they count as not profiled.
+        Images that were not ranked. They count as not profiled.
     """
 
     rank_file: RankFile
@@ -67,35 +67,35 @@ def align(
     parent: Mapping[str, str],
     data_source: Mapping[str, str],
 ) -> Alignment:
-    """Return the ranks of a file for the images at hand, whatever order they are in.
+    """Return the ranks of a file in the order of the given images.
 
-    An image takes the values of the row with equal pixels and the same label. Copies are paired in
-    the order of their rows: the first with the first. Copies beyond those that were ranked take the
-    values of the last one; an image that was ranked under another label only takes those of the
-    first. What no row fits was not profiled. The ranks stay the numbers they were; the order of
-    equal ones, which hangs on the row, is decided anew.
+    An image gets the values of the row with equal pixels and the same label. Copies are paired in
+    the order of their rows. Copies in excess of those that were ranked get the values of the last
+    one. An image that was only ranked with another label gets the values of the first such row. An
+    image without a row counts as not profiled. The ranks keep their values. The order of equal
+    ranks depends on the row, so it is decided anew.
 
     Parameters
     ----------
     rank_file : RankFile
     data : Identity
-        Of the data at hand, M examples.
+        Identity of the given data, M examples.
     parent : mapping
         ``name`` and ``sha256`` of the rank file.
     data_source : mapping
-        Where the data at hand came from.
+        Where the given data came from.
 
     Raises
     ------
     FileError
         If the ranks were made without images.
     DataMismatchError
-        If not one image is the same.
+        If no image is the same.
     """
     ranked = rank_file.identity
     if ranked.content_hash is None or data.content_hash is None:
         raise FileError(
-            f"{parent['name']} holds no hashes of images, so nothing tells where its images are",
+            f"{parent['name']} has no hashes of images, so its images cannot be found",
             expected="ranks that were made, or imported, with images",
             got=describe(ranked),
             hint="import them again with --data and the images in the order of the ranks",
@@ -104,7 +104,7 @@ def align(
     found = rows != _NOWHERE
     if not found.any():
         raise DataMismatchError(
-            "not one image of this data is among those that were ranked",
+            "no image of this data was ranked",
             expected=describe(ranked),
             got=describe(data),
             hint="align needs equal pixels: a re-encoded copy can be used as it is, or profiled",
@@ -146,14 +146,14 @@ def _rows_of(ranked: Identity, data: Identity) -> tuple[I64, int]:
     rows = _paired(there, here)
     lost = np.flatnonzero(rows == _NOWHERE)
     first_copy = np.full(int(image.max()) + 1, _NOWHERE, dtype=np.int64)
-    # Backwards, so that the first of several copies is written last.
+    # In reverse, so that the first of several copies is written last.
     first_copy[image[: len(ranked)][::-1]] = np.arange(len(ranked))[::-1]
     rows[lost] = first_copy[image[len(ranked) :][lost]]
     return rows, int(np.count_nonzero(rows[lost] != _NOWHERE))
 
 
 def _paired(there: I64, here: I64) -> I64:
-    """Return for each key the place of its equal: the k-th with the k-th, the last when short."""
+    """Pair equal keys: the k-th with the k-th, or with the last if there are fewer."""
     order = np.argsort(there, kind="stable")
     ordered = there[order]
     left = np.searchsorted(ordered, here, side="left")
@@ -170,7 +170,7 @@ def _paired(there: I64, here: I64) -> I64:
 
 
 def _carried(columns: Mapping[str, npt.NDArray[Any]], rows: I64) -> dict[str, npt.NDArray[Any]]:
-    """Return columns in the order of `rows`, with what is missing where there is no row."""
+    """Return columns in the order of `rows`, with the missing value where there is no row."""
     absent = rows == _NOWHERE
     carried: dict[str, npt.NDArray[Any]] = {}
     for name, values in columns.items():
@@ -181,7 +181,7 @@ def _carried(columns: Mapping[str, npt.NDArray[Any]], rows: I64) -> dict[str, np
             elif values.dtype.kind == "f":
                 moved[absent] = np.nan
             else:
-                continue  # of a later version: what it holds for no value is not known
+                continue  # of a later version, whose missing value is unknown
         carried[name] = moved
     return carried
 
@@ -196,7 +196,7 @@ def _provenance(
     return dataclasses.replace(
         made,
         kind="align",
-        # Ranks count examples: with some left out or doubled they follow from the columns no more.
+        # Ranks count examples. With some missing or doubled they no longer follow from columns.
         aggregation=made.aggregation if same_images else "given",
         source={
             **made.source,

@@ -1,4 +1,4 @@
-"""From the records of finished runs to a rank file."""
+"""Assemble a rank file from the records of finished runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datacurate.errors import DataError, UnknownNameError
-from datacurate.formats.aggregating import aggregated
+from datacurate.formats.aggregating import aggregate_runs
 from datacurate.formats.columns import RECORD_COLUMNS, RUN_COLUMNS
 from datacurate.formats.provenance import Provenance
 from datacurate.formats.rankfile import RankFile
@@ -28,19 +28,19 @@ def from_runs(
     Parameters
     ----------
     identity : Identity
-        Of all N examples.
+        Identity of all N examples.
     records : sequence of RunRecord
-        Of the M profiled examples, in the order of `profiled_rows`; one for each finished run, in
-        the order of ``provenance.runs``.
+        One for each finished run, in the order of ``provenance.runs``. Each holds the M profiled
+        examples in the order of `profiled_rows`.
     provenance : Provenance
-        Its `rank_by` and `aggregation` say how the runs become one rank.
+        `rank_by` and `aggregation` say how the runs are combined into one rank.
     profiled_rows : ndarray of int64, shape (M,), optional
         Which rows were profiled; all of them by default.
 
     Raises
     ------
     DataError
-        If records, rows and provenance do not fit each other, or a score is NaN.
+        If records, rows and provenance do not fit together, or a score is NaN.
     UsageError
         If there is no record.
     """
@@ -53,7 +53,7 @@ def from_runs(
         )
     columns = _run_columns(records, rows, len(identity))
     score = np.full(len(identity), np.nan)
-    score[rows] = aggregated(columns, rows, provenance)
+    score[rows] = aggregate_runs(columns, rows, provenance)
     profiled = np.zeros(len(identity), dtype=np.bool_)
     profiled[rows] = True
     order = ranking.rank(
@@ -71,7 +71,7 @@ def from_runs(
 def _run_columns(
     records: Sequence[scores.RunRecord], rows: npt.NDArray[np.int64], examples: int
 ) -> dict[str, npt.NDArray[Any]]:
-    """Return the columns per run, of N rows, with what is missing where nothing was profiled."""
+    """Return the columns per run, N rows; rows not profiled hold the missing value."""
     measures = {name for record in records for name in record.measures}
     for name in sorted(measures):
         if name not in RUN_COLUMNS or name in RECORD_COLUMNS:
@@ -115,5 +115,5 @@ def _score(record: scores.RunRecord, name: str) -> npt.NDArray[Any]:
         case "correct":
             return record.correct
     if name not in record.measures:
-        raise DataError(f"a run has no {name}, another one has")
+        raise DataError(f"one run has {name}, another one does not")
     return record.measures[name]

@@ -1,4 +1,4 @@
-"""The attributes of a rank file: identity and provenance as texts, and the hash over everything."""
+"""The attributes of a rank file: identity and provenance as text, and the hash of the content."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def from_parts(
     identity : Identity
     provenance : Provenance
     columns : mapping of str to ndarray
-        Every column, of the types that the file gets.
+        Every column, with the dtype that it has in the file.
     """
     hashes = {name: column_sha256(name, values) for name, values in columns.items()}
     dataset = {
@@ -71,14 +71,14 @@ def column_sha256(name: str, values: npt.NDArray[Any]) -> str:
 
 
 def content_sha256(attributes: Mapping[str, str]) -> str:
-    """Return the hash over every attribute but itself, and so, through ``columns``, over all."""
+    """Return the hash of all other attributes. ``columns`` contains the hashes of all columns."""
     rest = {name: text for name, text in attributes.items() if name != "content_sha256"}
     return sha256_bytes(canonical_json(rest).encode())
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What the attributes of a rank file say, parsed.
+    """The parsed attributes of a rank file.
 
     Attributes
     ----------
@@ -97,13 +97,13 @@ class Metadata:
     content_sha256: str
 
 
-def parsed(path: Path, attributes: Mapping[str, str]) -> Metadata:
-    """Return what the attributes say, after checking their version, hash and structure.
+def parse_attributes(path: Path, attributes: Mapping[str, str]) -> Metadata:
+    """Parse the attributes after checking their version, hash and structure.
 
     Raises
     ------
     NewerFormatError
-        If the major version is later than ours.
+        If the file has a later major version.
     FileError
         If anything is missing, of the wrong type, or not covered by the content hash.
     """
@@ -125,9 +125,9 @@ def parsed(path: Path, attributes: Mapping[str, str]) -> Metadata:
     dataset = reader.json("dataset", dict)
     for key, kind in _DATASET_FIELDS.items():
         if not isinstance(dataset.get(key), kind):
-            raise reader.wrong("dataset", f"{key} is missing or of another type")
+            raise reader.wrong("dataset", f"{key} is missing or has the wrong type")
     if not _HEX.fullmatch(dataset["label_fingerprint"]):
-        raise reader.wrong("dataset", "label_fingerprint is no sha256")
+        raise reader.wrong("dataset", "label_fingerprint is not a sha256")
     names = reader.json("class_names", list)
     if not all(isinstance(name, str) for name in names) or len(names) != dataset["classes"]:
         raise reader.wrong("class_names", "it does not name every class")
@@ -138,7 +138,7 @@ def parsed(path: Path, attributes: Mapping[str, str]) -> Metadata:
         raise reader.wrong("dataset", f"shape is {shape}")
     parents = reader.json("parents", list)
     if not all(isinstance(parent, dict) for parent in parents):
-        raise reader.wrong("parents", "a parent is no object")
+        raise reader.wrong("parents", "a parent is not an object")
     column_hashes = reader.json("columns", dict)
     return Metadata(
         dataset=dataset,
@@ -189,12 +189,12 @@ class _Reader:
         except ValueError as error:
             raise self.wrong(name, "it is not JSON") from error
         if not isinstance(value, kind):
-            raise self.wrong(name, "it is JSON of another type")
+            raise self.wrong(name, "the JSON value has the wrong type")
         return value
 
     def wrong(self, name: str, why: str) -> FileError:
         return FileError(
-            f"attribute {name} of {self.path} does not hold: {why}",
+            f"attribute {name} of {self.path} is invalid: {why}",
             hint="get the file again from its source",
         )
 
@@ -202,7 +202,7 @@ class _Reader:
 def _check_version(path: Path, attributes: Mapping[str, str]) -> None:
     if attributes.get("format") != FORMAT:
         raise FileError(
-            f"{path} is an HDF5 file, but not one of ranks",
+            f"{path} is an HDF5 file, but not a rank file",
             expected=f"attribute format = {FORMAT}",
             got=attributes.get("format") or "no such attribute",
             hint="make ranks with `datacurate profile`",

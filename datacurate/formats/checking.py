@@ -1,4 +1,4 @@
-"""Whether every number of a rank file follows from those it rests on."""
+"""Check a rank file: recompute every number from the numbers that it depends on."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ import numpy as np
 import numpy.typing as npt
 
 from datacurate.errors import DatacurateError, DataError
-from datacurate.formats.aggregating import aggregated
+from datacurate.formats.aggregating import aggregate_runs
 from datacurate.formats.columns import KNOWN_COLUMNS, Column
 from datacurate.formats.ordering import direction_of, rank_of_column
 from datacurate.formats.rankfile import RankFile, read
 from datacurate.ranks import ranking, scores
 from datacurate.recipes import stored_recipe_hash
 
-_TOLERANCE = 1e-6  # a mean of float32 probabilities may pass 1 by a rounding
+_TOLERANCE = 1e-6  # a mean of float32 probabilities may exceed 1 by rounding
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes
     ----------
     name : str
     ok : bool
     detail : str
-        What was found.
+        The finding in words.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Check:
 
 
 def check(path: Path) -> list[Check]:
-    """Return what holds and what does not hold in a rank file, after recomputing everything.
+    """Recompute everything in a rank file, and return what is right and what is wrong.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def _runs(rank_file: RankFile) -> Iterator[Check]:
 
 
 def _missing(rank_file: RankFile) -> Iterator[Check]:
-    """Examples that were not profiled hold nothing, the others hold something."""
+    """Only profiled examples have values."""
     absent = ~rank_file.profiled
     wrong = [
         name
@@ -144,7 +144,7 @@ def _record(rank_file: RankFile) -> Iterator[Check]:
     """The scores of each run follow from its packed record."""
     record = rank_file.columns.get("correct")
     if record is None:
-        yield Check("record", True, "none in this file: the scores stand as they are")
+        yield Check("record", True, "none in this file, so the scores are not recomputed")
         return
     profiled = rank_file.profiled
     for name, compute in _FROM_RECORD.items():
@@ -188,7 +188,7 @@ def _aggregate(rank_file: RankFile) -> Iterator[Check]:
     profiled = rank_file.profiled
     name = f"rank from {' and '.join(rank_file.provenance.rank_by)}"
     try:
-        computed = aggregated(rank_file.columns, profiled, rank_file.provenance)
+        computed = aggregate_runs(rank_file.columns, profiled, rank_file.provenance)
     except DatacurateError as error:
         yield Check(name, False, error.what)
         return

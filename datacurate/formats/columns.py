@@ -84,7 +84,7 @@ RANK_COLUMNS: Mapping[str, Column] = {
             "problematic_rank",
             "float64",
             PER_EXAMPLE,
-            "normalised problematic rank over all runs (S0, Eq. 4 and A.2)",
+            "normalised problematic rank over all runs (Dong et al. 2021, Eq. 4 and appendix A.2)",
             most=math.nextafter(1.0, 0.0),
             problematic="high",
             required=True,
@@ -105,7 +105,7 @@ RANK_COLUMNS: Mapping[str, Column] = {
 RUN_COLUMNS: Mapping[str, Column] = {
     column.name: column
     for column in (
-        _measure("instability", "learning instability (S0, Eq. 1)", "high", 1),
+        _measure("instability", "learning instability (Dong et al. 2021, Eq. 1)", "high", 1),
         Column(
             "first_learned",
             "int32",
@@ -144,7 +144,8 @@ RUN_COLUMNS: Mapping[str, Column] = {
         ),
         _measure(
             "clean_probability",
-            "true-class probability on the clean input at the best checkpoint (S1, B.1)",
+            "true-class probability on the clean input at the best checkpoint "
+            "(Data Quality Matters, B.1)",
             "low",
             1,
         ),
@@ -162,7 +163,7 @@ RUN_COLUMNS: Mapping[str, Column] = {
         ),
         _measure(
             "minimum_perturbation",
-            "smallest radius, in 1/255, that changes the prediction (S1, B.2)",
+            "smallest radius, in 1/255, that changes the prediction (Data Quality Matters, B.2)",
             "low",
             255,
         ),

@@ -1,4 +1,4 @@
-"""A data set's identity in a few kilobytes, for files that cannot hold a hash an example."""
+"""The identity of a data set in a few kilobytes, for files without a hash for each example."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from datacurate.fingerprints import U64, sha256_bytes
 from datacurate.identity import Identity, Match, Relation, relate_looks
 
 _SAMPLED = 2048
-_SAMPLED_CLASSES = 256  # so many classes at the most, for each must have several examples
+_SAMPLED_CLASSES = 256  # at most, because each sampled class needs several examples
 
 
 @dataclass(frozen=True)
 class Digest:
-    """What tells a data set from another, from the same one reordered, and from its copy.
+    """A summary that distinguishes a data set from others, from a reordered one, and from a copy.
 
     Attributes
     ----------
@@ -31,12 +31,12 @@ class Digest:
     label_fingerprint, pixel_fingerprint : str
         As in `Identity`.
     content_sha256, content_set_sha256 : str
-        Of the content hashes in order, and sorted; empty when made without images.
+        Hash of the content hashes in order, and sorted; empty without images.
     rows : ndarray of int64, shape (S,)
-        A sample of at most 2,048 rows, several of each class that is in it; none without images.
+        A sample of at most 2,048 rows, several of each sampled class; empty without images.
     labels : ndarray of int64, shape (S,)
     perceptual_hash : ndarray of uint64, shape (S,)
-        Of the sample.
+        Hashes of the sample.
     """
 
     name: str
@@ -103,7 +103,7 @@ def relate_digest(made_for: Digest, data: Identity) -> Match:
 
 
 def describe_digest(digest: Digest) -> str:
-    """Return one line for people, as `datacurate.identity.describe` does."""
+    """Return one line in words, as `datacurate.identity.describe` does."""
     return (
         f"{digest.name} {digest.split}, {digest.examples:,} examples, "
         f"{len(digest.class_names)} classes, labels {digest.label_fingerprint[:12]}, "
@@ -123,7 +123,7 @@ def as_json(digest: Digest) -> dict[str, Any]:
         "pixel_fingerprint": digest.pixel_fingerprint,
         "content_sha256": digest.content_sha256,
         "content_set_sha256": digest.content_set_sha256,
-        # One line each in the file, for people who look at the rest of it.
+        # One line each, so that the file stays readable.
         "sample": {
             "rows": " ".join(map(str, digest.rows.tolist())),
             "labels": " ".join(map(str, digest.labels.tolist())),
@@ -138,7 +138,7 @@ def from_json(values: Mapping[str, Any]) -> Digest:
     Raises
     ------
     KeyError, TypeError, ValueError, OverflowError, AttributeError
-        If they are not those of a digest.
+        If they are not the values of a digest.
     """
     sample = values["sample"]
     hashes = [int(text, 16) for text in sample["perceptual_hash"].split()]
@@ -189,13 +189,13 @@ def _sample(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def _spread(size: int, most: int) -> npt.NDArray[np.int64]:
-    """Return at most so many places, evenly spread over a range."""
+    """Return at most `most` places, evenly spread over a range."""
     number = min(size, most)
     return np.arange(number) * size // number
 
 
 def _sampled(digest: Digest) -> Identity:
-    """Return the sample as a data set of its own, of which only the look is known."""
+    """Return the sample as an identity with perceptual hashes only."""
     return Identity(
         name=digest.name,
         split=digest.split,

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datacurate.errors import FileError
-from datacurate.formats.steady import steady_file
+from datacurate.formats.deferred_errors import deferred_error_file
 
 ATTRIBUTE_BYTES = 60_000  # longer texts are split; HDF5 keeps no attribute above 64 KiB by default
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -120,25 +120,25 @@ def write(
 ) -> None:
     """Write a new file with these text attributes and columns.
 
-    Equal input gives equal bytes with the same HDF5 and zlib. Nothing is appended later: a writer
-    that is killed in the middle of an append leaves a file that does not open.
+    Equal input gives equal bytes with the same HDF5 and zlib. Nothing is appended later, because a
+    writer that is killed during an append leaves a file that does not open.
 
     Parameters
     ----------
     path : Path
-        Overwritten; the caller sees to atomicity.
+        Overwritten. The caller makes the replacement atomic.
     attributes : mapping of str to str
     columns : mapping of str to ndarray
         All with the same first dimension.
     packed : bool
-        Whether the file shall be small rather than soon written.
+        Whether a small file matters more than a fast write.
 
     Raises
     ------
     OSError
-        If the system refuses: a full disk.
+        If the system refuses, for example because the disk is full.
     """
-    with steady_file(path) as stream, h5py.File(stream, "w") as file:
+    with deferred_error_file(path) as stream, h5py.File(stream, "w") as file:
         for name, text in attributes.items():
             data = text.encode()
             pieces = [data[i : i + ATTRIBUTE_BYTES] for i in range(0, len(data), ATTRIBUTE_BYTES)]

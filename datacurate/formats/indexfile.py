@@ -1,7 +1,7 @@
-"""Index files: which rows are kept, as a plain array, and beside it what they were chosen from.
+"""Index files: the kept rows as a plain array, and beside it a statement of their origin.
 
-``idx.npy`` is an int64 array for `torch.utils.data.Subset`; ``idx.npy.json`` says what it means
-and for which data. Without the second the first is a list of numbers, and is not applied.
+``idx.npy`` is an int64 array for `torch.utils.data.Subset`. ``idx.npy.json`` says what it means
+and for which data. Without the statement, datacurate does not apply the rows.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ _MOST_SIDECAR_BYTES = 1 << 26
 
 @dataclass(frozen=True)
 class IndexFile:
-    """Rows that are kept, and where they come from.
+    """The kept rows and their origin.
 
     Attributes
     ----------
     kept : ndarray of int64, shape (K,)
         Ascending, each once, from 0 to N − 1.
     dataset : Digest
-        Of the N examples they were chosen from.
+        Digest of the N examples that they were chosen from.
     selection : mapping
-        How: ``strategy``, ``balanced``, ``floor``, ``seed``, ``tie_rule``, and how many of the
-        kept were decided by it, ``tied_by_probability`` and ``tied_by_hash``.
+        How they were chosen: ``strategy``, ``balanced``, ``floor``, ``seed``, ``tie_rule``, and
+        how many kept rows it decided, ``tied_by_probability`` and ``tied_by_hash``.
     source : mapping
-        Whose ranks: ``file``, ``content_sha256``, ``kind``, ``recipe``, ``recipe_hash``, ``runs``.
+        The ranks: ``file``, ``content_sha256``, ``kind``, ``recipe``, ``recipe_hash``, ``runs``.
     classes : tuple of mapping
         For each class ``name``, ``before`` and ``after``.
     data_check : str
-        What comparing with the data at hand gave, or that nothing was compared.
+        The result of the comparison with data, or that nothing was compared.
     warnings : tuple of str
-        What the user was told.
+        Warnings that the user saw.
     created : str
         Time of writing, UTC, ISO 8601; empty before.
     """
@@ -68,7 +68,7 @@ class IndexFile:
 
 
 def sidecar_path(path: Path) -> Path:
-    """Return where the statement about an index file lies: ``idx.npy`` → ``idx.npy.json``."""
+    """Return the path of the statement of an index file: ``idx.npy`` → ``idx.npy.json``."""
     return path.with_name(path.name + ".json")
 
 
@@ -91,8 +91,8 @@ def refuse_existing_pair(path: Path, force: bool = False) -> None:
 def write(path: Path, index: IndexFile, form: Form = "index", force: bool = False) -> None:
     """Write an index file and its sidecar.
 
-    Both are complete before either is moved into place, the sidecar first: the file that
-    programs load appears last.
+    Both are complete before either is moved into place. The sidecar is moved first, so that the
+    file that programs load appears last.
 
     Parameters
     ----------
@@ -102,12 +102,12 @@ def write(path: Path, index: IndexFile, form: Form = "index", force: bool = Fals
         ``"index"`` for the rows as int64, ``"mask"`` for a bool for each of the N examples,
         ``"csv"`` for the mask as text with a header.
     force : bool
-        Whether files that exist are replaced.
+        Whether to replace existing files.
 
     Raises
     ------
     OutputError
-        If they exist and `force` is false, or cannot be written; what was there stays.
+        If they exist and `force` is false, or cannot be written. Existing files stay.
     """
     refuse_existing_pair(path, force)
     with atomic_path(path) as temporary, atomic_path(sidecar_path(path)) as beside:
@@ -127,8 +127,8 @@ def read(path: Path) -> IndexFile:
     Raises
     ------
     FileError
-        If either file is missing or damaged, they do not belong together, or the array is no
-        ascending list of rows.
+        If a file is missing or damaged, if the two do not belong together, or if the array is not
+        an ascending list of rows.
     NewerFormatError
         If the sidecar was written by a later version.
     """
@@ -164,7 +164,7 @@ def read(path: Path) -> IndexFile:
 
 
 def check_against(index: IndexFile, data: Identity) -> Match:
-    """Return how the data an index was made for relates to the data at hand."""
+    """Return how the data of an index relates to the given data."""
     return digests.relate_digest(index.dataset, data)
 
 
@@ -176,25 +176,25 @@ def require_match(index: IndexFile, data: Identity, what: str) -> Match:
     index : IndexFile
     data : Identity
     what : str
-        Such as ``"the rows in idx.npy"``.
+        Subject of the error message, such as ``"the rows in idx.npy"``.
 
     Raises
     ------
     DataMismatchError
-        If its rows do not mean the examples of this data.
+        If its rows are not rows of this data.
     """
     expected = digests.describe_digest(index.dataset)
     return require_usable(check_against(index, data), what, expected, describe(data))
 
 
 def _class_counts(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one entry of ``classes``, with the types it must have."""
+    """Return one entry of ``classes``, with its types checked."""
     before, after = int(row["before"]), int(row["after"])
     return {"name": str(row["name"]), "before": before, "after": after}
 
 
 def statement_sha256(statement: Mapping[str, Any]) -> str:
-    """Return the hash of a sidecar: of everything it states but this hash."""
+    """Return the hash of everything that a sidecar states, except this hash."""
     rest = {key: value for key, value in statement.items() if key != "statement_sha256"}
     return sha256_bytes(canonical_json(rest).encode())
 
@@ -254,7 +254,7 @@ def _read_array(path: Path) -> npt.NDArray[Any]:
         raise _damaged(path, str(error)) from error
     if array.ndim != 1 or array.dtype.str not in ("<i8", "|b1"):
         raise FileError(
-            f"{path} is no list of rows",
+            f"{path} is not a list of rows",
             expected="int64 (K,), or a mask of bool (N,)",
             got=f"{array.dtype} {array.shape}",
         )
@@ -265,7 +265,7 @@ def _read_statement(path: Path) -> dict[str, Any]:
     beside = sidecar_path(path)
     if not beside.is_file():
         raise FileError(
-            f"{path} has no {beside.name} beside it, so nothing tells which data it is for",
+            f"{path} has no {beside.name} beside it, so its data is unknown",
             hint="copy both files, or make them again with `datacurate prune`",
         )
     try:
@@ -289,7 +289,7 @@ def _read_statement(path: Path) -> dict[str, Any]:
         )
     try:
         computed = statement_sha256(statement)
-    except RecursionError as error:  # what was read can still be too deep to write
+    except RecursionError as error:  # JSON that can be read may be too deep to write
         raise _damaged(beside, "it is nested too deep") from error
     if (stated := statement.get("statement_sha256")) != computed:
         raise FileError(
@@ -317,6 +317,6 @@ def _check_rows(path: Path, kept: npt.NDArray[np.int64], examples: int) -> None:
 
 def _damaged(path: Path, why: str) -> FileError:
     return FileError(
-        f"{path} is damaged or no file of datacurate: {why}",
+        f"{path} is damaged or not a file of datacurate: {why}",
         hint="make it again with `datacurate prune`",
     )

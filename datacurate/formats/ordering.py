@@ -1,4 +1,4 @@
-"""The total order of examples by any column of a rank file, and which end of it is problematic."""
+"""Order examples by any column of a rank file, from friendly to problematic."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ _NOT_SCORES = ("position", "correct")
 
 
 def rank_by(rank_file: RankFile, column: str, direction: Direction | None = None) -> Ranking:
-    """Return the order from friendly to problematic by a column; its ties are broken as ever.
+    """Return the order of examples by a column, from friendly to problematic.
 
-    A column of several runs is averaged over them. One that has a value for never learned is
-    ranked in each run, the never learned tied behind all others, and the ranks are averaged: as
-    numbers they would be friendly.
+    A column of several runs is averaged over the runs. If a column has a value for "never learned",
+    each run is ranked with the never learned examples tied as most problematic, and the ranks are
+    averaged. Ties are broken as in `datacurate.ranks.ranking.rank`.
 
     Parameters
     ----------
     rank_file : RankFile
     column : str
-        One of one or two dimensions.
+        A column with one or two dimensions.
     direction : str, optional
-        Which end is problematic, ``"high"`` or ``"low"``; by default the column's own.
+        Which end is problematic, ``"high"`` or ``"low"``; by default as the column states.
 
     Raises
     ------
     UnknownNameError
-        If there is no such column, or it holds no scores, or for another direction.
+        If there is no such column, if it has no scores, or for another direction.
     UsageError
         If neither the format nor the file says which end is problematic.
     DataError
@@ -74,9 +74,9 @@ def direction_of(rank_file: RankFile, column: str) -> Direction:
     Raises
     ------
     UnknownNameError
-        If there is no such column, or it holds no scores.
+        If there is no such column, or if it has no scores.
     UsageError
-        If neither states it.
+        If neither the format nor the source states it.
     """
     _required(rank_file, column)
     source = rank_file.provenance.source
@@ -85,19 +85,19 @@ def direction_of(rank_file: RankFile, column: str) -> Direction:
         stated = source.get("problematic", "neither")
     if stated not in get_args(Direction):
         raise UsageError(
-            f"nothing says which end of {column} is problematic",
+            f"it is not known which end of {column} is problematic",
             expected="--direction high, or --direction low",
         )
     return cast(Direction, stated)
 
 
 def rank_of_column(rank_file: RankFile, column: str, direction: Direction) -> ranking.F64:
-    """Return the normalised rank by a column: Eq. 4 of S0 for a score that is not instability.
+    """Return the normalised rank by a column: Eq. 4 of Dong et al. 2021 for any score.
 
     Returns
     -------
     ndarray of float64, shape (N,)
-        The share of profiled examples that are strictly less problematic; NaN where not profiled.
+        Share of the profiled examples that are strictly less problematic; NaN if not profiled.
     """
     profiled = rank_file.profiled
     score = rank_by(rank_file, column, direction).score[profiled]

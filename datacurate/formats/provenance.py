@@ -1,4 +1,4 @@
-"""Where ranks come from: recipe, runs, software and hardware, source of the data, time."""
+"""Provenance of ranks: recipe, runs, software, hardware, source of the data, time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from datacurate.recipes import ProfileRecipe, as_dict, stored_recipe_hash
 
 @dataclass(frozen=True)
 class Provenance:
-    """How the ranks of a file came about.
+    """The origin of the ranks of a file.
 
     Attributes
     ----------
@@ -21,12 +21,12 @@ class Provenance:
         ``"profile"``, ``"import"``, or a word of a later version.
     aggregation : str
         How `problematic_rank` follows from the runs: ``"mean-rank"``, ``"pooled"``; ``"column"``
-        when it follows from the column that `source` names, or ``"given"`` when it was taken over
-        as it came.
+        if it follows from the column that `source` names, or ``"given"`` if it was imported
+        unchanged.
     runs : tuple of mapping
         For each run ``epochs`` and, where known, ``seed``, ``seconds``, ``best_epoch``,
-        ``clean_accuracy`` and ``robust_accuracy`` (in [0, 1], at the best checkpoint), and
-        whatever else is worth knowing; plain JSON values.
+        ``clean_accuracy`` and ``robust_accuracy`` (in [0, 1], at the best checkpoint), and other
+        JSON values.
     recipe : mapping or None
         The complete recipe as `datacurate.recipes.as_dict` gives it.
     recipe_hash : str
@@ -38,7 +38,7 @@ class Provenance:
     created : str
         Time of writing, UTC, ISO 8601.
     parents : tuple of mapping
-        The files these ranks were derived from: ``name`` and ``sha256`` of each.
+        ``name`` and ``sha256`` of each file that these ranks were derived from.
     """
 
     kind: str
@@ -74,18 +74,18 @@ def of_profile(
     source: Mapping[str, Any],
     hardware: Mapping[str, Any] | None = None,
 ) -> Provenance:
-    """Return the provenance of ranks that were profiled here and now.
+    """Return the provenance of ranks that were profiled now on this machine.
 
     Parameters
     ----------
     recipe : ProfileRecipe
-        Resolved: with nothing left to the machine.
+        Resolved.
     runs : sequence of mapping
-        Of the finished runs; see `Provenance`.
+        One for each finished run; see `Provenance`.
     source : mapping
         Where the data came from.
     hardware : mapping, optional
-        What the caller knows of the device, such as ``{"gpu": "NVIDIA A100"}``.
+        Facts about the device, such as ``{"gpu": "NVIDIA A100"}``.
     """
     values = as_dict(recipe)
     return Provenance(

@@ -15,7 +15,7 @@ from datacurate.errors import DataError, FileError, UnknownNameError
 from datacurate.fingerprints import label_fingerprint
 from datacurate.formats import attributes as texts
 from datacurate.formats import hdf5
-from datacurate.formats.aggregating import of_run
+from datacurate.formats.aggregating import rank_of_run
 from datacurate.formats.columns import IDENTITY_COLUMNS, KNOWN_COLUMNS, shape_fault
 from datacurate.formats.provenance import Provenance
 from datacurate.identity import Identity, without_labels
@@ -32,19 +32,19 @@ Columns = Mapping[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class RankFile:
-    """Ranks of a data set's examples, the scores they come from, and how they came about.
+    """Ranks of the examples of a data set, their scores and their provenance.
 
     Attributes
     ----------
     identity : Identity
-        Of the data set; N examples.
+        Identity of the data set, N examples.
     columns : mapping of str to ndarray
         Every other column, first dimension N; see `datacurate.formats.columns`. Always
         ``problematic_rank`` and ``position``, of shape (N,); per run (N, R); ``correct`` is
         (N, R, B).
     provenance : Provenance
     content_sha256 : str
-        Of the file this was read from or written to; empty before.
+        Hash of the file that this was read from or written to; empty before.
     """
 
     identity: Identity
@@ -78,7 +78,7 @@ class RankFile:
         Raises
         ------
         DataError
-            If the positions are no permutation, do not follow the ranks, or a rank is NaN.
+            If the positions are not a permutation or contradict the ranks, or if a rank is NaN.
         """
         columns = self.columns
         stated = Ranking(columns["problematic_rank"], columns["position"], self.probability)
@@ -95,7 +95,7 @@ class RankFile:
         """
         profiled = self.profiled
         score = np.full(len(self), np.nan)
-        score[profiled] = of_run(self.columns, profiled, self.provenance, run)
+        score[profiled] = rank_of_run(self.columns, profiled, self.provenance, run)
         return ranking.rank(
             score,
             self.identity.label_fingerprint,
@@ -104,9 +104,9 @@ class RankFile:
         )
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return a table with a row an example; columns per run are called ``NAME.0`` and so on.
+        """Return a table with one row for each example. Columns per run are ``NAME.0``, ``NAME.1``.
 
-        The packed correctness is left out: `datacurate.ranks.scores.unpack` reads it.
+        It omits the packed correctness, which `datacurate.ranks.scores.unpack` reads.
 
         Raises
         ------
@@ -134,19 +134,19 @@ def write(path: Path, rank_file: RankFile, force: bool = False, *, packed: bool 
     Parameters
     ----------
     path : Path
-        By custom ``NAME.ranks.h5``.
+        ``NAME.ranks.h5`` by convention.
     rank_file : RankFile
     force : bool
-        Whether a file that exists is replaced.
+        Whether to replace an existing file.
     packed : bool
-        Whether the file shall be small rather than soon written. The content hash is the same.
+        Whether a small file matters more than a fast write. The content hash is the same.
 
     Raises
     ------
     OutputError
-        If it exists and `force` is false, or cannot be written; what was there stays.
+        If it exists and `force` is false, or cannot be written. An existing file stays.
     DataError
-        If a column has another type, shape or name than the format gives it.
+        If the dtype, shape or name of a column differs from the format.
     """
     refuse_existing(path, force)
     columns = file_columns(rank_file)
@@ -160,19 +160,19 @@ def write(path: Path, rank_file: RankFile, force: bool = False, *, packed: bool 
 
 
 def read(path: Path, columns: Collection[str] | None = None) -> RankFile:
-    """Read a rank file and check its hashes; runs nothing and touches no other file.
+    """Read a rank file and check its hashes. Nothing in it is executed or followed.
 
     Parameters
     ----------
     path : Path
     columns : collection of str, optional
-        Read, and check, these columns alone beside the identity and the two that every file has;
-        those the file lacks are left out. All of them by default.
+        Read and check only these columns, the identity and the two columns that every file has.
+        Columns that the file lacks are left out. By default all columns.
 
     Raises
     ------
     FileError
-        If the file is missing, damaged, foreign, or holds what a rank file must not hold.
+        If the file is missing, damaged or foreign, or holds something that a rank file must not.
     NewerFormatError
         If it was written by a later version.
     """
@@ -197,7 +197,7 @@ def require_column(path: Path, name: str) -> None:
     Raises
     ------
     UnknownNameError
-        Which says what columns there are.
+        With the columns that exist.
     FileError, NewerFormatError
         As for `read`.
     """
@@ -207,7 +207,7 @@ def require_column(path: Path, name: str) -> None:
 
 
 def history_path(path: Path) -> Path:
-    """Return where the history of a rank file's trainings lies, if there is one."""
+    """Return the path of the history of a rank file's trainings."""
     return path.with_name(path.name.removesuffix(SUFFIX) + ".history.jsonl")
 
 
@@ -221,13 +221,13 @@ def opened(path: Path) -> Iterator[tuple[hdf5.Opened, texts.Metadata]]:
         As for `read`.
     """
     with hdf5.opened(path) as file:
-        metadata = texts.parsed(path, file.attributes)
+        metadata = texts.parse_attributes(path, file.attributes)
         _check_declared(path, file, metadata)
         yield file, metadata
 
 
 def verified_column(file: hdf5.Opened, metadata: texts.Metadata, name: str) -> npt.NDArray[Any]:
-    """Return a column's values if they match their hash.
+    """Return the values of a column after checking their hash.
 
     Raises
     ------
@@ -259,7 +259,7 @@ def file_columns(rank_file: RankFile) -> dict[str, npt.NDArray[Any]]:
 
 
 def _check_declared(path: Path, file: hdf5.Opened, metadata: texts.Metadata) -> None:
-    """Raise unless the columns there are those the attributes and the format speak of."""
+    """Raise unless the file has exactly the columns that its attributes and the format state."""
     if set(file.columns) != set(metadata.column_hashes):
         raise FileError(
             f"{path} does not have the columns it states",

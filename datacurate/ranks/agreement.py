@@ -1,4 +1,4 @@
-"""How far two rankings of the same examples agree (S0, A.2; S1, figures 5 to 10)."""
+"""Agreement of two rankings of the same examples (Dong et al. 2021, A.2 and figures 5 to 10)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Are these enough runs? What the runs of one profile say about profiles of other seeds.
 
-Runs differ by chance in initial weights and data order. Two halves of the runs at hand that share
-none are two independent, smaller profiles; how well they agree, for growing halves, shows what a
-further run is worth.
+Runs differ by chance in initial weights and data order. Two disjoint halves of the runs are two
+independent, smaller profiles. Their agreement, for growing halves, shows what one more run brings.
 """
 
 from __future__ import annotations
@@ -89,8 +88,8 @@ def enough_runs(
 ) -> Enough:
     """Return how far disjoint halves of the runs agree, and how certain a selection is.
 
-    Profiles of several runs are averages of their problematic ranks (S0, A.2), whatever rule the
-    file's own aggregate follows.
+    Profiles of several runs are averages of their problematic ranks (Dong et al. 2021, appendix
+    A.2), whatever the aggregate of the file.
 
     A repetition of the agreement draws two disjoint sets of runs at random and, with replacement,
     as many examples as there are: its interval covers the choice of the runs and of the examples.

@@ -1,7 +1,7 @@
-"""From scores to ranks: Eq. 4, its average over runs, and one total order without chance.
+"""From scores to ranks: Eq. 4, its average over runs, and one deterministic total order.
 
-Sums of ranks are sums of integers, and ties are broken by stated rules, so that every machine
-arrives at the same order to the last example.
+Sums of ranks are sums of integers, and ties are broken by stated rules. So every machine arrives at
+the same order.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Ties:
 
 
 def problematic_rank(score: npt.NDArray[Any]) -> I64:
-    """Return how many examples have a strictly lower score: Rank(x) of S0, Eq. 4.
+    """Return how many examples have a strictly lower score: Rank(x) of Dong et al. 2021, Eq. 4.
 
     Parameters
     ----------
@@ -119,8 +119,9 @@ def aggregate(
     instability : ndarray of float, shape (M, R)
         Of each profiled example in each run.
     how : str
-        ``"mean-rank"`` averages the runs' ranks (S0, A.2). ``"pooled"`` ranks the epochs at which
-        an example was wrong, counted over all runs: as if they were one long run.
+        ``"mean-rank"`` averages the ranks of the runs (Dong et al. 2021, appendix A.2).
+        ``"pooled"`` ranks the number of epochs at which an example was wrong, summed over all
+        runs, as if they were one long run.
     epochs : sequence of int, length R
         T of each run; needed for ``"pooled"`` alone.
 
@@ -269,7 +270,7 @@ def count_ties(ranking: Ranking) -> Ties:
 def mean_over_runs(values: npt.NDArray[np.floating[Any]]) -> F64:
     """Return the mean of shape (N,) over the runs of an array of shape (N, R).
 
-    Summed run after run, so that the last bit does not hang on how a machine groups additions.
+    The runs are summed one after another, so that the last bit is the same on every machine.
     """
     examples, runs = values.shape
     total = np.zeros(examples)
@@ -279,7 +280,7 @@ def mean_over_runs(values: npt.NDArray[np.floating[Any]]) -> F64:
 
 
 def refuse_nan(values: npt.NDArray[Any], what: str) -> None:
-    """Raise if a value is NaN, which has no place in an order.
+    """Raise if a value is NaN, because NaN cannot be ordered.
 
     Raises
     ------
@@ -300,9 +301,9 @@ def refuse_nan(values: npt.NDArray[Any], what: str) -> None:
 def _rank_by_counting(score: npt.NDArray[Any]) -> I64 | None:
     """Return the rank of scores of few, well separated values without sorting; None for others.
 
-    Scores of counts are such: T epochs give T + 1 values. Each value gets a cell of its own on a
-    grid over their range; if two values meet in a cell, or the range is not finite, there is no
-    answer. The cells are in the order of the values, so counting them gives the rank.
+    Counts are such scores: T epochs give T + 1 values. Each value gets its own cell of a grid over
+    the range. If two values share a cell, or the range is not finite, the function returns None.
+    The cells are in the order of the values, so counting them gives the rank.
     """
     if len(score) < _CELLS:
         return None  # sorting costs less than the grid

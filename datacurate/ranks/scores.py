@@ -91,7 +91,7 @@ def correct_epochs(packed: U8) -> npt.NDArray[np.int32]:
 
 
 def instability(packed: U8, epochs: int) -> npt.NDArray[np.float32]:
-    """Return the learning instability, 1 − (epochs right under attack)/T (S0, Eq. 1).
+    """Return the learning instability, 1 − (epochs right under attack)/T (Dong et al. 2021, Eq. 1).
 
     Parameters
     ----------

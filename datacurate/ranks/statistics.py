@@ -1,8 +1,8 @@
-"""Is one arm better than another? Intervals, tests and what they could have found.
+"""Is one arm better than another? Intervals, tests, and the effect that they can detect.
 
 Accuracies and their differences are in percentage points. The unit of repetition is the seed: two
-trainings that differ in nothing but chance differ too, and only repeated pairs show by how much.
-An interval over seeds speaks of the test examples at hand, not of others.
+trainings that differ only by chance also differ in accuracy, and only repeated pairs show by how
+much. An interval over seeds holds for these test examples, not for others.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from datacurate.errors import UsageError
 Points = npt.NDArray[np.float64]
 Word = Literal["better", "worse", "no detectable difference"]
 
-_SEED_SD = 0.25  # S0, Table 1: 0.22 to 0.26 points over five trainings
+_SEED_SD = 0.25  # Dong et al. 2021, Table 1: 0.22 to 0.26 points over five trainings
 _SEED_SD_EXAMPLES = 10_000
 
 
@@ -147,7 +147,7 @@ def verdict(differences: npt.ArrayLike, n: int, *, level: float = 0.95) -> Verdi
     Parameters
     ----------
     differences : array_like of float, shape (R,)
-        First arm less second, in points, a value a seed.
+        First arm minus second, in points, one value for each seed.
     n : int
         Examples evaluated for each.
     level : float
@@ -224,18 +224,19 @@ def assumed_difference_sd(
 ) -> float:
     """Return the spread of a pair's difference to expect before any was measured, in points.
 
-    Two trainings disagree on single examples as if by chance, so that the spread of an accuracy
-    over seeds grows as one over the root of the number of examples it is counted on. What it would
-    not grow by, a common rise or fall of all examples, is taken to be nothing: the result errs
-    towards too much. On more examples than `measured_on` no smaller spread is assumed.
+    Two trainings disagree on single examples as if by chance. So the spread of an accuracy over
+    seeds is proportional to one over the square root of the number of examples. A common rise or
+    fall of all examples, which does not depend on that number, is assumed to be zero, so the result
+    is too large rather than too small. With more examples than `measured_on`, the spread is not
+    assumed to be smaller.
 
     Parameters
     ----------
     n : int
         Examples evaluated.
     seed_sd : float
-        Standard deviation of one arm's accuracy over seeds, in points. The default is that of S0,
-        Table 1: a PreAct ResNet-18 on CIFAR-10 under AutoAttack.
+        Standard deviation of one arm's accuracy over seeds, in points. The default is that of
+        Dong et al. 2021, Table 1: a PreAct ResNet-18 on CIFAR-10 under AutoAttack.
     measured_on : int
         Examples that `seed_sd` was counted on.
     """

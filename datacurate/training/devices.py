@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import deterministic as memory
 
-from datacurate.attacks.acceleration.cuda_graphs import Replayed
+from datacurate.attacks.acceleration.cuda_graphs import RecordedFunction
 from datacurate.errors import TrainingError, UsageError
 from datacurate.machine import cores, processor
 from datacurate.recipes import Execution
@@ -173,7 +173,7 @@ class RecordedPasses(nn.Module):
                 logits: Tensor = net(x)
             return logits
 
-        self._attacked = Replayed(attacked, sizes=(batch_size,))
+        self._attacked = RecordedFunction(attacked, sizes=(batch_size,))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of a full batch of images."""

@@ -1,7 +1,7 @@
 """The losses of the training methods, as functions of logits and labels.
 
-S1, appendix on training: TRADES with β = 6, MART with its boosted cross-entropy and λ = 6, GAIRAT
-with A = 0. Every loss is a mean over the batch.
+Dong et al., Data Quality Matters, appendix on training: TRADES with β = 6, MART with boosted
+cross-entropy and λ = 6, GAIRAT with A = 0. Every loss is a mean over the batch.
 """
 
 from __future__ import annotations
@@ -82,9 +82,9 @@ def gairat_weights(kappa: Tensor, steps: int, offset: float) -> Tensor:
     """Return GAIRAT's weights (1 + tanh(A + 5(1 − 2κ/K)))/2, scaled to mean 1 over the batch.
 
     Zhang et al., "Geometry-aware Instance-reweighted Adversarial Training"
-    (https://arxiv.org/abs/2010.01736), Eq. 6; normalisation as S1 states it. The weight falls as κ
-    grows: examples close to the decision boundary weigh most. S1's prose says the opposite; its
-    formula is followed.
+    (https://arxiv.org/abs/2010.01736), Eq. 6; normalised as in Data Quality Matters. The weight
+    falls as κ grows: examples close to the decision boundary weigh most. The prose of Data Quality
+    Matters says the opposite; this follows its formula.
 
     Parameters
     ----------

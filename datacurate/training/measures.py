@@ -1,4 +1,4 @@
-"""Measures of examples that need only a trained network (S1, appendix B).
+"""Measures of examples by a trained network (Dong et al., Data Quality Matters, appendix B).
 
 They are computed on unaugmented images with running batch statistics.
 """
@@ -51,13 +51,13 @@ def measure(
     """Return measures of examples under one network.
 
     ``clean_probability``
-        True-class probability, in [0, 1] (S1, B.1).
+        True-class probability, in [0, 1] (Data Quality Matters, appendix B.1).
     ``minimum_perturbation``
         Smallest ℓ∞ radius, in whole 1/255, at which I-FGSM with steps of 1/255 changes the
-        prediction; an upper bound (S1, B.2). `cap` + 1 stands for more than `cap`, so that means
-        over runs stay finite.
+        prediction; an upper bound (Data Quality Matters, appendix B.2). `cap` + 1 means more
+        than `cap`, so that means over runs stay finite.
     ``margin``
-        True-class logit less the largest other one.
+        True-class logit minus the largest other one.
     ``el2n``
         ‖softmax − one-hot label‖₂, in [0, √2]. It is EL2N (Paul et al., 2021,
         https://arxiv.org/abs/2107.07075, section 3) where the network is one from early in

@@ -44,9 +44,9 @@ def pgd_at(
 ) -> Step:
     """Madry's adversarial training: cross-entropy of PGD examples.
 
-    The recorded logits are those of the training forward, with batch statistics (S0, A.1). With one
-    step from a uniform start it is FGSM-RS (Wong et al., "Fast is better than free",
-    https://arxiv.org/abs/2001.03994), whose step is 1.25 radii.
+    The recorded logits are those of the training forward, with batch statistics (Dong et al.
+    2021, appendix A.1). With one step from a uniform start it is FGSM-RS (Wong et al., "Fast is
+    better than free", https://arxiv.org/abs/2001.03994), whose step is 1.25 radii.
     """
     logits = net(_crafted(net, x, y, training, generator)).float()
     return Step(functional.cross_entropy(logits, y), logits)
@@ -79,7 +79,7 @@ def trades(
 
     Its attack raises the divergence from the clean prediction and does not see the label, so
     correctness is recorded from a separate attack on the label, crafted and read in eval mode
-    before the step (S0, footnote 5).
+    before the step (Dong et al. 2021, footnote 5).
     """
     attack, objective = training.attack, training.objective
     with frozen(net), torch.no_grad():

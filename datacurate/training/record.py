@@ -1,7 +1,7 @@
-"""The per-example record of a training: what was right under attack, at which epoch.
+"""The per-example record of a training: at which epochs each example was correct under attack.
 
-S0, section 3.1 and appendix A: correctness is read from the training forward pass itself, so it
-costs nothing, and each example counts exactly once an epoch.
+Dong et al. 2021, section 3.1 and appendix A: correctness is read from the training forward pass, so
+it costs nothing, and each example counts exactly once an epoch.
 """
 
 from __future__ import annotations

@@ -206,9 +206,13 @@ def sweep(
 
     Parameters
     ----------
-    key, points, data, out, force, parallel, trainings, surrogate
+    key, points, data, out, force, parallel
         As for `plan_sweep`.
-    command, on_progress
+    command
+        As for `run_sweep`.
+    trainings, surrogate
+        As for `plan_sweep`.
+    on_progress
         As for `run_sweep`.
 
     Returns

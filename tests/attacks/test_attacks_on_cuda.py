@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from datacurate.attacks.acceleration.cuda_graphs import Replayed
+from datacurate.attacks.acceleration.cuda_graphs import RecordedFunction
 from datacurate.attacks.autoattack import autoattack
 from datacurate.attacks.settings import AttackSettings
 from datacurate.evaluation import evaluate
@@ -93,7 +93,7 @@ def test_recorded_functions_give_what_they_did_whatever_the_batch() -> None:
         logits: torch.Tensor = net(x)
         return logits
 
-    recorded = Replayed(counted)
+    recorded = RecordedFunction(counted)
     pixels = torch.rand(300, 3, 32, 32, generator=torch.Generator().manual_seed(0)).cuda()
     kept = []
     for count in (200, 7, 16, 199, 5, 200, 300):
@@ -131,7 +131,7 @@ def test_what_cannot_be_recorded_is_called() -> None:
         scale = float(x.sum())  # a recording cannot wait for a number
         return scale * x.flatten(1)
 
-    recorded = Replayed(looking)
+    recorded = RecordedFunction(looking)
     for value in (1.0, 2.0):
         x = torch.full((3, 1, 2, 2), value, device="cuda")
         expected = looking(torch.cat([x, x.new_zeros(13, 1, 2, 2)]))[:3]
@@ -144,7 +144,7 @@ def test_what_cannot_be_recorded_is_called() -> None:
         asked.append(len(x))
         return 2 * x.flatten(1)
 
-    again = Replayed(doubled)
+    again = RecordedFunction(doubled)
     for value in (1.0, 2.0, 3.0):
         x = torch.full((3, 1, 2, 2), value, device="cuda")
         assert torch.equal(again(x), 2 * x.flatten(1))
@@ -162,7 +162,7 @@ def test_a_recording_that_does_not_repeat_is_not_used() -> None:
         weight = weight + 1  # another tensor each time, which a recording does not see
         return weight * x.flatten(1)
 
-    recorded = Replayed(moving)
+    recorded = RecordedFunction(moving)
     x = torch.ones(16, 1, 2, 2, device="cuda")
     first, second = recorded(x), recorded(x)
     assert torch.equal(second, first + 1)

@@ -67,7 +67,7 @@ def test_every_field_but_the_summary_changes_the_hash() -> None:
 
 
 def test_the_paper_recipe_is_the_papers() -> None:
-    # S0, appendix C and A.2; evaluation radius 8/255 and zero start for the test attack.
+    # Dong et al. 2021, appendices C and A.2; the test attack has radius 8/255 and a zero start.
     recipe = PROFILE_RECIPES["paper"]
     training = recipe.training
     assert recipe.runs == 10

@@ -1,9 +1,8 @@
-"""Cheaper copies of a network for searching: folded batch normalisation, fewer bits.
+"""Cheaper copies of a network for attacks: batch normalisation folded, perhaps in bfloat16.
 
-In eval mode batch normalisation is one multiplication and one addition per channel. After a
-convolution, or a sum of two, they go into the weights; elsewhere they become one pass over the
-features, together with the activation that follows. A copy that does not give the network's own
-logits is not used.
+In eval mode, batch normalisation multiplies and adds once per channel. After a convolution, or a
+sum of two, this is folded into the weights. Elsewhere it becomes one pass over the features,
+together with the ReLU that follows. A copy whose logits differ from the network's is not used.
 """
 
 from __future__ import annotations
@@ -22,17 +21,17 @@ from datacurate.attacks.precision import full_float32
 from datacurate.nets.normalization import Normalize
 
 SUMS = (operator.add, operator.iadd, torch.add)
-"""Functions of two maps, or of a map and a number, that add."""
+"""Functions that add two feature maps, or a feature map and a number."""
 
 RELUS = (functional.relu, torch.relu)
 
-_SAME = 1e-4  # difference from the network's logits, relative to the largest, of a float32 copy
-_SIMILAR = 0.1  # and of a bfloat16 copy
-_EVEN = 0.01  # smallest scale, relative to the largest, by which a result may be divided again
+_FLOAT32_ERROR = 1e-4  # allowed difference of logits, relative to the largest, in float32
+_BFLOAT16_ERROR = 0.1  # and in bfloat16
+_EVEN = 0.01  # smallest scale, relative to the largest, that a consumer may divide by
 
 
 class Affine(nn.Module):
-    """A multiplication and an addition per channel, and perhaps a ReLU after them.
+    """A scale and a shift per channel, perhaps followed by a ReLU.
 
     Parameters
     ----------
@@ -107,7 +106,7 @@ class _Tracer(fx.Tracer):
         return isinstance(module, Normalize) or super().is_leaf_module(module, name)
 
 
-def fused(model: nn.Module, sample: Tensor, dtype: torch.dtype) -> fx.GraphModule | None:
+def fold_batchnorm(model: nn.Module, sample: Tensor, dtype: torch.dtype) -> fx.GraphModule | None:
     """Return a copy of a network that computes the same faster, or nothing if there is none.
 
     Parameters
@@ -123,17 +122,18 @@ def fused(model: nn.Module, sample: Tensor, dtype: torch.dtype) -> fx.GraphModul
         tracer = _Tracer()
         graph = tracer.trace(copy.deepcopy(model).eval())
         copied = fx.GraphModule(tracer.root, graph)
-        _fold(copied)
+        _Folding(copied).fold()
         for module in copied.modules():
             if isinstance(module, Convolution) or type(module) is Affine:
                 module.to(dtype)
         copied = copied.to(memory_format=torch.channels_last).requires_grad_(False)
         with torch.no_grad(), full_float32(sample.device):
             expected, got = model(sample).float(), copied(sample).float()
-    # Whatever a stranger's network does that cannot be traced or folded: there is no copy of it.
+    # A network may do anything that cannot be traced or folded. Then there is no copy.
     except Exception:
         return None
-    allowed = (_SAME if dtype == torch.float32 else _SIMILAR) * float(expected.abs().max())
+    relative = _FLOAT32_ERROR if dtype == torch.float32 else _BFLOAT16_ERROR
+    allowed = relative * float(expected.abs().max())
     if got.shape != expected.shape or not float((got - expected).abs().max()) <= allowed:
         return None
     return copied
@@ -166,96 +166,124 @@ def quick(model: nn.Module, copied: fx.GraphModule | None, dtype: torch.dtype) -
     return predict
 
 
-def _fold(copied: fx.GraphModule) -> None:
-    """Put batch normalisation and ReLU into what they follow, in place."""
-    modules = dict(copied.named_modules())
+class _Folding:
+    """Folds batch normalisation and ReLU of a copied network into the layers before them.
 
-    def module_of(node: Any) -> nn.Module | None:
+    Parameters
+    ----------
+    copied : GraphModule
+        Changed in place.
+    """
+
+    def __init__(self, copied: fx.GraphModule) -> None:
+        self._copied = copied
+        self._modules = dict(copied.named_modules())
+
+    def fold(self) -> None:
+        """Fold all batch normalisations, then all ReLUs, and remove what is no longer used."""
+        for node in list(self._copied.graph.nodes):
+            self._fold_normalisation(node)
+        for node in list(self._copied.graph.nodes):
+            self._fold_relu(node)
+        self._copied.graph.eliminate_dead_code()
+        self._copied.graph.lint()
+        self._copied.delete_all_unused_submodules()
+        self._copied.recompile()
+
+    def _module(self, node: Any) -> nn.Module | None:
+        """Return the module that a node calls, or None."""
         is_module = isinstance(node, fx.Node) and node.op == "call_module"
-        return modules[str(node.target)] if is_module else None
+        return self._modules[str(node.target)] if is_module else None
 
-    def put(node: fx.Node, module: nn.Module) -> None:
+    def _replace(self, node: fx.Node, module: nn.Module) -> None:
         name = f"{str(node.target).replace('.', '_')}_{node.name}_fused"
-        copied.add_submodule(name, module)
-        modules[name] = module
+        self._copied.add_submodule(name, module)
+        self._modules[name] = module
         node.target = name
 
-    def swallow(node: fx.Node, into: fx.Node) -> None:
+    def _merge(self, node: fx.Node, into: fx.Node) -> None:
         node.replace_all_uses_with(into)
-        copied.graph.erase_node(node)
+        self._copied.graph.erase_node(node)
 
-    def relu_after(node: fx.Node) -> fx.Node | None:
-        follower = next(iter(node.users)) if len(node.users) == 1 else None
-        if follower is None:
-            return None
-        is_relu = isinstance(module_of(follower), nn.ReLU) or (
-            follower.op == "call_function" and follower.target in RELUS
-        )
-        return follower if is_relu else None
+    def _fold_normalisation(self, node: fx.Node) -> None:
+        """Fold a batch normalisation into the convolutions before it, or make it one affine map."""
+        norm = self._module(node)
+        if isinstance(norm, Normalize):
+            self._replace(node, Standardised(1 / norm.std, -norm.mean / norm.std))
+        if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
+            return
+        scale, shift = _affine(norm)
+        convolutions = self._convolutions_before(node, scale)
+        if convolutions is None:
+            self._replace(node, Affine(scale, shift))
+            return
+        bias: Tensor | None = shift
+        for convolution, consumers in convolutions.items():
+            layer = self._module(convolution)
+            assert isinstance(layer, nn.Conv2d)
+            self._replace(convolution, _scaled(layer, scale, None if consumers else bias))
+            bias = bias if consumers else None
+            for consumer in consumers:
+                affine = self._module(consumer)
+                assert isinstance(affine, Affine)
+                self._replace(consumer, Affine(affine.scale.flatten() / scale, affine.shift))
+        before = node.args[0]
+        assert isinstance(before, fx.Node)
+        self._merge(node, before)
 
-    def makers_of(norm: fx.Node, scale: Tensor) -> dict[fx.Node, list[fx.Node]] | None:
-        """Return which convolutions a normalised map is made of, and who else sees their results.
+    def _convolutions_before(
+        self, norm: fx.Node, scale: Tensor
+    ) -> dict[fx.Node, list[fx.Node]] | None:
+        """Return the convolutions whose sum is normalised, each with its other consumers.
 
-        There are none unless they can scale: whoever else sees a result must be able to divide.
+        Return None if the normalisation cannot be folded: another consumer of a convolution must be
+        an affine map that can divide by the scale.
         """
         before: Any = norm.args[0]
         nodes = before.args if before.target in SUMS and not before.kwargs else (before,)
         even = float(scale.abs().min()) > _EVEN * float(scale.abs().max())
-        makers: dict[fx.Node, list[fx.Node]] = {}
+        convolutions: dict[fx.Node, list[fx.Node]] = {}
         for node in nodes:
-            if not isinstance(module_of(node), nn.Conv2d):
+            if not isinstance(self._module(node), nn.Conv2d):
                 return None
-            makers[node] = [user for user in node.users if user not in (before, norm)]
-            if any(type(module_of(other)) is not Affine or not even for other in makers[node]):
+            consumers = [user for user in node.users if user not in (before, norm)]
+            if any(type(self._module(user)) is not Affine or not even for user in consumers):
                 return None
-        # What is added to the result is nobody else's business, and must be added once.
-        apart = set(before.users) == {norm} or before in makers
-        once = len(makers) == len(nodes) and [] in makers.values()
-        return makers if apart and once else None
+            convolutions[node] = consumers
+        # Fold only if the sum has no other consumer, so the bias is added once.
+        alone = set(before.users) == {norm} or before in convolutions
+        once = len(convolutions) == len(nodes) and [] in convolutions.values()
+        return convolutions if alone and once else None
 
-    for node in list(copied.graph.nodes):
-        norm = module_of(node)
-        if isinstance(norm, Normalize):
-            put(node, Standardised(1 / norm.std, -norm.mean / norm.std))
-        if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
-            continue
-        scale, shift = _affine(norm)
-        makers = makers_of(node, scale)
-        if makers is None:
-            put(node, Affine(scale, shift))
-            continue
-        added: Tensor | None = shift
-        for maker, others in makers.items():
-            layer = module_of(maker)
-            assert isinstance(layer, nn.Conv2d)
-            put(maker, _scaled(layer, scale, None if others else added))
-            added = added if others else None
-            for other in others:
-                seen = module_of(other)
-                assert isinstance(seen, Affine)
-                put(other, Affine(seen.scale.flatten() / scale, seen.shift))
-        swallow(node, node.args[0])
-    for node in list(copied.graph.nodes):
-        module = module_of(node)
-        if isinstance(module, nn.Conv2d) or type(module) is Affine:
-            relu = relu_after(node)
-            if isinstance(module, Affine):
-                module.relu = relu is not None
-            else:
-                assert isinstance(module, nn.Conv2d)
-                put(node, Convolution(module, relu is not None))
-            if relu is not None:
-                swallow(relu, node)
-        elif isinstance(module, nn.Linear):
-            put(node, Classifier(module))
-    copied.graph.eliminate_dead_code()
-    copied.graph.lint()
-    copied.delete_all_unused_submodules()
-    copied.recompile()
+    def _fold_relu(self, node: fx.Node) -> None:
+        """Put the ReLU after a convolution or an affine map into it."""
+        module = self._module(node)
+        if isinstance(module, nn.Linear):
+            self._replace(node, Classifier(module))
+        if not isinstance(module, nn.Conv2d) and type(module) is not Affine:
+            return
+        relu = self._relu_after(node)
+        if isinstance(module, Affine):
+            module.relu = relu is not None
+        else:
+            assert isinstance(module, nn.Conv2d)
+            self._replace(node, Convolution(module, relu is not None))
+        if relu is not None:
+            self._merge(relu, node)
+
+    def _relu_after(self, node: fx.Node) -> fx.Node | None:
+        """Return the ReLU that is the only consumer of a node, or None."""
+        consumer = next(iter(node.users)) if len(node.users) == 1 else None
+        if consumer is None:
+            return None
+        is_relu = isinstance(self._module(consumer), nn.ReLU) or (
+            consumer.op == "call_function" and consumer.target in RELUS
+        )
+        return consumer if is_relu else None
 
 
 def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Return what batch normalisation multiplies by and adds in eval mode."""
+    """Return scale and shift of a batch normalisation in eval mode."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = torch.rsqrt(norm.running_var + norm.eps)
@@ -265,7 +293,7 @@ def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 
 
 def _scaled(layer: nn.Conv2d, scale: Tensor, shift: Tensor | None) -> nn.Conv2d:
-    """Return a convolution whose results are multiplied, and perhaps added to, by channel."""
+    """Return a convolution whose output is scaled, and perhaps shifted, per channel."""
     scaled = copy.deepcopy(layer)
     scaled.weight = nn.Parameter(layer.weight.detach() * scale.view(-1, 1, 1, 1))
     bias = None if layer.bias is None else layer.bias.detach() * scale

@@ -1,13 +1,12 @@
-"""Logits of images that differ from kept ones in a window, from what the window reaches.
+"""Incremental forward pass for Square: recompute only the receptive field of the changed pixels.
 
-A small square changes a small rectangle of the first feature maps and a larger one of the later.
-The maps of the kept images are kept, and a try computes those rectangles alone, each from a cut of
-the map before it: the kept map with the rectangle that has changed put into it. Windows of one
-size lie anywhere, so their rectangles are given one size too, the largest that any place needs;
-many tries, of different images at different places, then share every kernel. Where a rectangle is
-most of a map, the whole map costs no more; maps of which even a small window reaches most are not
-kept at all. Accepted rectangles are pasted as they were computed, so that however many are
-accepted, every map is one rounding away from that of a whole pass.
+A small square changes a small rectangle of the first feature maps and a larger one of later maps.
+The feature maps of all images are stored. An attempt computes only these rectangles, each from a
+piece of the stored map before it into which the changed rectangle is pasted. All windows of one
+size use rectangles of one size, the largest that any position needs. So many attempts, of different
+images at different positions, share every kernel. If a rectangle is most of a map, the whole map is
+computed; maps that even a small window changes mostly are not stored. Accepted rectangles are
+pasted as they were computed, so every map stays within one rounding of a full pass.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ from datacurate.attacks.acceleration.receptive_field import (
     steps_of,
 )
 
-_MOST = 0.7  # of a map: beyond that the whole map is computed
-_SMALL = 3  # side of a window that tells which maps are always whole
-_MOST_BYTES = 4 * 2**30  # of kept maps
+_MOST = 0.7  # share of a map from which the whole map is computed
+_SMALL = 3  # side of the window that decides which maps are never stored
+_MOST_BYTES = 4 * 2**30  # of stored maps
 
 
 class Span(NamedTuple):
-    """Pixels along one axis of a map, for every place that a window may have along it.
+    """Pixels along one axis of a map, for every position of a window along it.
 
     Attributes
     ----------
@@ -45,12 +44,12 @@ class Span(NamedTuple):
     size: int
 
     def pixels(self) -> Tensor:
-        """Return every pixel's position, shape (P, size)."""
+        """Return the position of every pixel, shape (P, size)."""
         return self.starts[:, None] + torch.arange(self.size)
 
 
 class Region(NamedTuple):
-    """A rectangle of a map for every place of a window."""
+    """A rectangle of a map for every position of a window."""
 
     rows: Span
     columns: Span
@@ -59,18 +58,18 @@ class Region(NamedTuple):
 
 @dataclass(frozen=True)
 class Cut:
-    """Where to find a rectangle of a kept map, and where in it the changed pixels go.
+    """Where a rectangle of a stored map is, and where in it the changed pixels are pasted.
 
     Attributes
     ----------
     size : tuple of int
         Rows and columns of the rectangle.
     rows, columns : Tensor of int64, shape (P, size)
-        What each place of a window adds to the position of a pixel among all kept.
+        Offset of each position of a window in the stored pixels.
     into_rows, into_columns : Tensor of int64, shape (P, size of the change)
-        The same among the pixels of the rectangle; far below zero outside it.
+        The same in the pixels of the rectangle; far below zero outside it.
     inside : bool
-        Whether nothing is outside.
+        Whether no changed pixel is outside.
     """
 
     size: Pair
@@ -83,44 +82,44 @@ class Cut:
 
 @dataclass(frozen=True)
 class Layout:
-    """All that follows from the side of a window.
+    """Everything that depends on the side of a window.
 
     Attributes
     ----------
     regions : dict of Node to Region
-        What changes of each map.
+        The changed rectangle of each map.
     cuts : dict of Node to list
-        What each step takes of its sources: a cut, or nothing where it takes the change itself.
+        What each step reads of its sources: a cut, or None if it reads the changed rectangle.
     """
 
     regions: dict[fx.Node, Region]
     cuts: dict[fx.Node, list[Cut | None]]
 
 
-def windowed(graph: fx.GraphModule | None, images: Tensor) -> WindowTrials | None:
-    """Return trials that compute what a window reaches, or nothing where there is no such way.
+def incremental_forward(graph: fx.GraphModule | None, images: Tensor) -> IncrementalForward | None:
+    """Return the incremental forward pass of a network, or None if it is impossible.
 
     Parameters
     ----------
     graph : GraphModule, optional
-        A folded float32 copy; see `datacurate.attacks.acceleration.batchnorm_folding.fused`.
+        A folded float32 copy; see `fold_batchnorm` in `batchnorm_folding`.
     images : Tensor of float32, shape (N, C, H, W)
-        On which they are to run. There are no such trials where the maps of so many would fill
-        the memory, or for an accelerator, which waits for its kernels' starts and not their ends.
+        The attacked images. The result is None if their maps need too much memory, or on a GPU,
+        where launching many small kernels takes longer than a full pass.
     """
     if graph is None or images.device.type != "cpu":
         return None
     steps = steps_of(graph)
     if steps is None:
         return None
-    trials = WindowTrials(steps)
+    trials = IncrementalForward(steps)
     trials.start(images[:1])
     fits = trials.bytes * len(images) <= _MOST_BYTES
     return trials if fits and trials.alike else None
 
 
 class Maps:
-    """One feature map of every kept image, channels last within a border of zeros."""
+    """One feature map of every stored image, channels last, with a border of zeros."""
 
     def __init__(self, maps: Tensor, border: Pair) -> None:
         count, channels, height, width = maps.shape
@@ -132,29 +131,29 @@ class Maps:
         )
 
     def offsets(self, rows: Span, columns: Span) -> tuple[Tensor, Tensor]:
-        """Return what rows and columns of the map add to a pixel's position in an image."""
+        """Return the offsets of rows and columns of the map in an image."""
         return (
             (rows.pixels() + self.border[0]) * self.width,
             columns.pixels() + self.border[1],
         )
 
     def positions(self, images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """Return the positions of pixels of some images among all, from their offsets."""
+        """Return the positions of pixels of some images in the storage, from their offsets."""
         first = images * (self.stored.shape[1] * self.width)
         return ((first[:, None] + rows)[:, :, None] + columns[:, None, :]).flatten()
 
     def keep(self, rows: Tensor) -> None:
-        """Drop the maps of all images but these."""
+        """Drop the maps of all other images."""
         self.stored = self.stored[rows]
 
 
-class WindowTrials:
-    """Logits of images that differ from kept ones in a window; see `datacurate.attacks.square`.
+class IncrementalForward:
+    """Logits of stored images with changed windows; see `datacurate.attacks.square`.
 
     Parameters
     ----------
     steps : list of Step
-        Of a network, in the order of their computation; the last gives its logits.
+        Steps of a network in the order of computation; the last one gives the logits.
     """
 
     def __init__(self, steps: list[Step]) -> None:
@@ -170,17 +169,17 @@ class WindowTrials:
 
     @property
     def bytes(self) -> int:
-        """What the kept maps take."""
+        """Memory of the stored maps."""
         return sum(maps.stored.nbytes for maps in self._kept.values())
 
     @property
     def alike(self) -> bool:
-        """Whether all sums are of maps of one size, pixel on pixel."""
+        """Whether all sums add maps of equal size."""
         sums = (step for step in self._steps if step.kind == "sum")
         return all(len({self._sizes[source] for source in step.sources}) == 1 for step in sums)
 
     def start(self, images: Tensor) -> Tensor:
-        """Keep images of shape (N, C, H, W); return their logits."""
+        """Store images of shape (N, C, H, W); return their logits."""
         values = {self._entry: images.contiguous(memory_format=torch.channels_last)}
         for step in self._steps:
             values[step.node] = step.whole(*(values[source] for source in step.sources))
@@ -201,7 +200,7 @@ class WindowTrials:
         return values[self._steps[-1].node]
 
     def _regions(self, side: int) -> dict[fx.Node, Region]:
-        """Return what of each map changes with a window of a side, wherever it is."""
+        """Return the rectangle of each map that a window changes, for every position."""
         starts = [torch.arange(size - side + 1) for size in self._sizes[self._entry]]
         changed = {self._entry: [(start, start + side) for start in starts]}
         spans = [Span(start, side) for start in starts]
@@ -220,7 +219,7 @@ class WindowTrials:
             rows, columns = (_span(changed[node][axis], size[axis]) for axis in (0, 1))
             whole = node in self._whole or any(regions[s].whole for s in step.sources)
             whole |= rows.size * columns.size > _MOST * size[0] * size[1]
-            # A kernel that ends beyond the map, as poolings may, is the layer's own business.
+            # A pooling kernel may end beyond the map; the layer handles that itself.
             whole |= not step.fits(self._sizes[step.sources[0]], size)
             if whole:
                 rows, columns = (
@@ -242,13 +241,13 @@ class WindowTrials:
         return self._layouts[side]
 
     def _cut_of(self, step: Step, source: fx.Node, regions: dict[fx.Node, Region]) -> Cut | None:
-        """Return what a step takes of a source's map, or nothing if that is all that changes."""
+        """Return what a step reads of a source's map, or None if it reads the changed rectangle."""
         change = regions[source]
         region = regions.get(step.node)
         if region is None or region.whole:
             if change.whole:
                 return None
-            # The layer sees to its padding itself.
+            # The layer pads by itself.
             spans = [
                 Span(torch.zeros_like(span.starts), size)
                 for span, size in zip(change[:2], self._sizes[source], strict=True)
@@ -279,14 +278,14 @@ class WindowTrials:
         )
 
     def attempt(self, rows: Tensor, tops: Tensor, lefts: Tensor, windows: Tensor) -> Tensor:
-        """Return logits of kept images with a window of pixels each replaced.
+        """Return the logits of stored images with one window of pixels replaced in each.
 
         Parameters
         ----------
         rows : Tensor of int64, shape (B,)
-            Which kept image; any may come several times.
+            Rows of stored images; a row may appear several times.
         tops, lefts : Tensor of int64, shape (B,)
-            Where its window lies.
+            Upper left corner of the window.
         windows : Tensor of float32, shape (B, side, side, C)
         """
         layout = self._layout(windows.shape[1])
@@ -318,11 +317,11 @@ class WindowTrials:
     def _taken(
         self, source: fx.Node, cut: Cut, rows: Tensor, tops: Tensor, lefts: Tensor, patch: Tensor
     ) -> Tensor:
-        """Return a rectangle of kept maps with a patch in each, shape (B, *cut.size, C)."""
+        """Return a rectangle of stored maps with the changed patch, shape (B, *cut.size, C)."""
         maps = self._kept[source]
         count, channels = len(rows), patch.shape[3]
         pixels = maps.positions(rows, cut.rows[tops], cut.columns[lefts])
-        # What of a patch lies outside goes into one pixel more, which is not looked at.
+        # Pixels of a patch that lie outside go into one extra pixel, which is not read.
         out = patch.new_empty(len(pixels) + 1, channels)
         found = out[: len(pixels)]
         torch.index_select(maps.stored.view(-1, channels), 0, pixels, out=found)
@@ -333,7 +332,7 @@ class WindowTrials:
         return found.view(count, *cut.size, channels)
 
     def accept(self, which: Tensor) -> None:
-        """Replace the windows of some tries of the last attempt, of an image one at the most."""
+        """Accept some windows of the last attempt, at most one for each image."""
         layout, rows, tops, lefts, patches = self._tried
         rows, tops, lefts = rows[which], tops[which], lefts[which]
         for node, maps in self._kept.items():
@@ -345,7 +344,7 @@ class WindowTrials:
             maps.stored.view(-1, channels).index_copy_(0, pixels, changed)
 
     def keep(self, rows: Tensor) -> None:
-        """Drop all kept images but these."""
+        """Drop all other stored images."""
         for maps in self._kept.values():
             maps.keep(rows)
 
@@ -356,13 +355,13 @@ def _union(changed: list[Interval]) -> Interval:
 
 
 def _span(changed: Interval, end: int) -> Span:
-    """Return intervals of one size that hold what changes, on a map of so many pixels."""
+    """Return intervals of one size that contain the changes, on a map of `end` pixels."""
     starts, stops = changed
     size = min(max(int((stops - starts).max()), 1), end)
     return Span(starts.clamp(0, end - size), size)
 
 
 def _within(changed: Span, span: Span) -> Tensor:
-    """Return where in a span each changed pixel lies, or −1 outside, shape (P, changed.size)."""
+    """Return the place of each changed pixel in a span, or −1 outside, shape (P, changed.size)."""
     inside = changed.pixels() - span.starts[:, None]
     return torch.where((inside >= 0) & (inside < span.size), inside, -1)

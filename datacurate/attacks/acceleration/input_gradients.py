@@ -1,8 +1,7 @@
-"""Gradients of a folded copy's logits to its pixels, layer by layer.
+"""Gradients of logits with respect to pixels, computed layer by layer without autograd.
 
-The weights need no gradient, a ReLU needs no more than what it gave, and a strided slice of a map
-adds its gradient where it was cut out: written out for these few layers, all that remains are the
-convolutions, whose maps stay channels last.
+Weights need no gradient, a ReLU only needs its output, and a strided slice adds its gradient where
+it was taken. So only the convolutions remain as work, and their maps stay channels last.
 """
 
 from __future__ import annotations
@@ -26,30 +25,30 @@ from datacurate.attacks.attacked_model import Backward, Differentiable
 
 Values = dict[fx.Node, Tensor]
 
-_SAME = 0.05  # relative difference: bfloat16 rounds a sum of gradients where it is made
-_FEW = 4  # channels for which kernels that make sixteen at a time are mostly idle
+_ALLOWED_ERROR = 0.05  # relative; bfloat16 rounds every sum of gradients
+_FEW = 4  # channels; kernels that compute sixteen at a time are mostly idle with so few
 
 
 class Gradients:
-    """Gradients to the maps of one pass, as far as they are known."""
+    """Gradients with respect to the maps of one pass, as far as they are computed."""
 
     def __init__(self, values: Values) -> None:
         self.values = values
         self._known: dict[fx.Node, tuple[Tensor, bool]] = {}
 
     def take(self, node: fx.Node) -> Tensor:
-        """Return the gradient to a map, once all that it goes into has added to it."""
+        """Return the gradient of a map, after all its consumers have added to it."""
         return self._known.pop(node)[0]
 
     def add(self, node: fx.Node, part: Tensor, *, own: bool = True) -> None:
-        """Add to the gradient of a map; `own` says that nobody else holds the part."""
+        """Add to the gradient of a map. With `own`, the part may be overwritten."""
         if node in self._known:
             before = self._known[node][0]
             part, own = part.add_(before) if own else part + before, True
         self._known[node] = part, own
 
     def add_cut(self, node: fx.Node, part: Tensor, stride: tuple[int, int]) -> None:
-        """Add to the gradient of every so many pixels of a map."""
+        """Add to the gradient of the pixels of a strided slice."""
         before, own = self._known.get(node, (None, False))
         if before is None:
             before, own = torch.zeros_like(self.values[node], dtype=part.dtype), True
@@ -68,18 +67,17 @@ class Layer(NamedTuple):
     backward: Callable[[Tensor, Gradients], None]
 
 
-def differentiable(copied: fx.GraphModule, sample: Tensor) -> Differentiable | None:
-    """Return a copy's logits with gradients made here, or nothing where autograd has to make them.
+def explicit_input_gradients(copied: fx.GraphModule, sample: Tensor) -> Differentiable | None:
+    """Return logits with an explicit backward pass, or None if autograd is needed.
 
-    Without autograd, whose threads a copy of the process would not have, searches can go on in
-    such copies.
+    Autograd's threads do not survive a fork. Without autograd, attacks can run in forked processes.
 
     Parameters
     ----------
     copied : GraphModule
-        See `datacurate.attacks.acceleration.batchnorm_folding.fused`.
+        See `datacurate.attacks.acceleration.batchnorm_folding.fold_batchnorm`.
     sample : Tensor of float32, shape (N, C, H, W)
-        Images on which the gradients must be those of autograd.
+        Images on which the gradients are compared with autograd.
     """
     layers = _layers(copied)
     if layers is None:
@@ -109,15 +107,15 @@ def differentiable(copied: fx.GraphModule, sample: Tensor) -> Differentiable | N
         with torch.enable_grad():
             total = copied(point).square().sum()
         (expected,) = torch.autograd.grad(total, point)
-    # Sums of maps of two sizes, and whatever else the layers of a stranger's network may do.
+    # The layers of a network may do anything, such as adding maps of different sizes.
     except (RuntimeError, ValueError):
         return None
-    same = float((got - expected).norm()) <= _SAME * float(expected.norm())
+    same = float((got - expected).norm()) <= _ALLOWED_ERROR * float(expected.norm())
     return explicit if same else None
 
 
 def _layers(copied: fx.GraphModule) -> list[Layer] | None:
-    """Return a copy's layers, or nothing if one of them is not known."""
+    """Return the layers of a copy, or None if one of them is unknown."""
     layers: list[Layer] = []
     entry: fx.Node | None = None
     for node in copied.graph.nodes:
@@ -178,7 +176,7 @@ def _convolution(module: Convolution, node: fx.Node, source: fx.Node) -> Layer |
         if corners is not None and maps.shape[2] % 2 == maps.shape[3] % 2 == 0:
             part = functional.pixel_shuffle(functional.conv2d(gradient, corners, None, 2, 1), 2)
         else:
-            # Only the shape and the type of what went in matter to its gradient.
+            # The gradient only depends on the shape and dtype of the input.
             like = torch.empty_like(maps, dtype=gradient.dtype)
             part = torch.ops.aten.convolution_backward(
                 gradient, like, layer.weight, None, layer.stride, layer.padding,
@@ -190,9 +188,9 @@ def _convolution(module: Convolution, node: fx.Node, source: fx.Node) -> Layer |
 
 
 def _four_at_once(layer: nn.Conv2d) -> Tensor | None:
-    """Return weights that make the gradients of two by two pixels channels of one.
+    """Return weights that compute the gradients of 2 × 2 pixels as channels of one pixel.
 
-    Pixel 2i + a is seen through tap a + 2 − k by the output 2i − 1 + k, k from 0 to 3.
+    Output 2i − 1 + k covers pixel 2i + a with weight a + 2 − k, for k from 0 to 3.
     """
     plain = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups)
     if plain != ((3, 3), (1, 1), (1, 1), (1, 1), 1):
@@ -220,7 +218,7 @@ def _sum(copied: fx.GraphModule, node: fx.Node, one: fx.Node, other: object) -> 
     if not isinstance(other, fx.Node) or other is one:
         return None
     sources = one, other
-    # The result of a convolution that nothing else looks at may be overwritten.
+    # A convolution's output without other consumers may be overwritten.
     module = copied.get_submodule(str(one.target)) if one.op == "call_module" else None
     in_place = isinstance(module, Convolution) and not module.relu and len(one.users) == 1
 
@@ -230,14 +228,14 @@ def _sum(copied: fx.GraphModule, node: fx.Node, one: fx.Node, other: object) -> 
 
     def forward(maps: Tensor, others: Tensor) -> Tensor:
         if maps.shape != others.shape:
-            raise ValueError("maps of one size are added, pixel on pixel")
+            raise ValueError("only maps of equal size can be added")
         return maps.add_(others) if in_place else maps + others
 
     return Layer(node, sources, forward, backward)
 
 
 def _relu(node: fx.Node, source: fx.Node) -> Layer:
-    # A sum that nothing else looks at may be overwritten.
+    # A sum without other consumers may be overwritten.
     in_place = source.target in SUMS and len(source.users) == 1
 
     def backward(gradient: Tensor, gradients: Gradients) -> None:
@@ -283,6 +281,6 @@ def _classifier(module: Classifier, node: fx.Node, source: fx.Node) -> Layer:
 
 
 def _where_positive(gradient: Tensor, rectified: Tensor) -> Tensor:
-    """Return the gradient before a ReLU, from that after it and from what it gave."""
+    """Return the gradient before a ReLU, from the gradient after it and its output."""
     part: Tensor = torch.ops.aten.threshold_backward(gradient, rectified, 0)
     return part

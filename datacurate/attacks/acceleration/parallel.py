@@ -1,7 +1,7 @@
-"""A batch in parts, each searched on cores of its own.
+"""Attack the parts of a batch in parallel, each on its own cores.
 
 An attack is a long chain of small kernels. Two cores that share every kernel wait for each other
-at its end; two that have half of the examples each do not.
+after each. Two cores that attack half of the examples each do not.
 """
 
 from __future__ import annotations
@@ -27,43 +27,43 @@ from datacurate.attacks.attack_batch import AttackBatch
 from datacurate.errors import DatacurateError
 
 Search = Callable[[], Tensor]
-"""Fills in the batch that it is for; returns which of its examples are claimed, shape (N,)."""
+"""Attacks a batch in place; returns which of its rows are broken, shape (N,)."""
 
-_LEAST = 4  # examples for which a part is worth a core
+_LEAST = 4  # examples in a part that are worth a core
 
 
-def parts(rows: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
-    """Cut the rows of a batch into as many parts as there are threads, or fewer if they are few."""
+def split_rows(rows: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
+    """Split the rows of a batch into one part for each thread, or fewer parts if there are few."""
     count = max(1, min(torch.get_num_threads(), len(rows) // _LEAST))
     return np.array_split(rows, count)
 
 
-def at_once(
+def run_in_parallel(
     searches: Sequence[Search], batches: Sequence[AttackBatch], *, autograd: bool
 ) -> list[Tensor]:
-    """Run a search for each of several batches at a time, each on its share of the threads.
+    """Attack several batches in parallel, each on its share of the threads.
 
-    Searches are so many short kernels that Python between them, and the memory that threads
-    share, keep a second thread waiting; on Linux they go on in processes, which begin as copies of
-    this one. Autograd may not be copied once it has threads: what needs it goes on in threads.
+    With short kernels, Python and shared memory keep a second thread waiting. So on Linux the
+    attacks run in forked processes. Autograd does not survive a fork once it has threads, so
+    attacks that need it run in threads.
 
     Parameters
     ----------
     searches : sequence of callable
     batches : sequence of AttackBatch
-        Their attacked_models can be asked by several threads at a time.
+        Their attacked models must be thread-safe.
     autograd : bool
-        Whether the searches need it.
+        Whether the attacks need autograd.
 
     Returns
     -------
     list of Tensor
-        What the searches return.
+        The results of the attacks.
 
     Raises
     ------
     DatacurateError
-        If a process ends without a word; otherwise what the searches raise.
+        If a process ends without a message; else the error of an attack.
     """
     if len(searches) == 1:
         return [searches[0]()]
@@ -90,15 +90,15 @@ def _in_threads(
         try:
             return [future.result() for future in found]
         except BaseException:
-            # Interrupted, or one of them failed: the others end with their next step.
+            # After an interrupt or an error, the others stop at their next step.
             for batch in batches:
                 batch.cancelled = True
             raise
 
 
 def _in_processes(searches: Sequence[Search], batches: Sequence[AttackBatch]) -> list[Tensor]:
-    """Run the first search here and each of the others in a process."""
-    # A copied process has none of its parent's threads, so that more than one would be waited for.
+    """Run the first attack here and each other one in a process."""
+    # A forked process has none of its parent's threads and would wait for them.
     torch.set_num_threads(1)
     with contextlib.ExitStack() as ends:
         lines = [
@@ -111,7 +111,7 @@ def _in_processes(searches: Sequence[Search], batches: Sequence[AttackBatch]) ->
                 said = line.recv()
             except EOFError:
                 raise DatacurateError(
-                    "a process that searched a part of the batch ended without a word",
+                    "a process that attacked a part of the batch ended without a message",
                     hint="if memory ran out, evaluate fewer examples at a time",
                 ) from None
             if isinstance(said, BaseException):
@@ -124,7 +124,7 @@ def _in_processes(searches: Sequence[Search], batches: Sequence[AttackBatch]) ->
 
 @contextlib.contextmanager
 def _process(search: Search, batch: AttackBatch) -> Iterator[Connection]:
-    """Run a search in a copy of this process; what it found comes through the line."""
+    """Run an attack in a fork of this process, which sends its result through the connection."""
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe(duplex=False)
     process: BaseProcess = context.Process(target=_work, args=(search, batch, there), daemon=True)
@@ -139,8 +139,8 @@ def _process(search: Search, batch: AttackBatch) -> Iterator[Connection]:
 
 
 def _work(search: Search, batch: AttackBatch, line: Connection) -> None:
-    """Search, and say what was found or what went wrong."""
-    # An interrupt is for the parent, which ends this process; without a parent there is no use.
+    """Attack, and send the result or the error."""
+    # The parent handles interrupts and ends this process. Without a parent it exits.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     try:

@@ -1,7 +1,7 @@
-"""Which pixels of a network's maps depend on which, layer by layer and axis by axis.
+"""Receptive fields of a network, layer by layer and axis by axis.
 
-A rectangle of pixels changes a rectangle of the next map: the outputs whose kernels see one of
-its pixels. To compute them takes another rectangle, of all that these kernels see.
+A rectangle of changed pixels changes a rectangle of the next map: all outputs whose kernels cover a
+changed pixel. Computing them needs a larger rectangle: everything that these kernels cover.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ class Step:
     ----------
     node : Node
     sources : tuple of Node
-        Whose maps it takes.
+        Nodes whose maps it reads.
     whole : callable
         Computes whole maps.
     kind : str
-        ``"local"`` for layers with a kernel, and for a slice of every so many pixels, which is one
-        of one pixel; ``"pointwise"``, ``"sum"`` of two maps; ``"gather"`` from maps to vectors,
-        ``"vector"`` from these on.
+        ``"local"`` for layers with a kernel and for strided slices, which are kernels of one
+        pixel; ``"pointwise"``; ``"sum"`` of two maps; ``"gather"`` from maps to vectors;
+        ``"vector"`` after that.
     kernel, stride, padding : tuple of int
         In pixels of the source, rows and columns; `kernel` with its dilation.
     part : callable, optional
-        Of a local step: computes a part of the maps from a part of the source's that has its
-        padding already.
+        For a local step: computes a part of the map from a part of the source that is already
+        padded.
     """
 
     node: fx.Node
@@ -65,7 +65,7 @@ class Step:
     part: Callable[[Tensor], Tensor] | None = None
 
     def fits(self, source: Pair, size: Pair) -> bool:
-        """Return whether all kernels end within the source's padded map, given both sizes."""
+        """Return whether all kernels end within the padded map of the source, given both sizes."""
         return all(
             needed(torch.zeros(1, dtype=torch.int64), size[axis], self, axis)[1]
             <= source[axis] + 2 * self.padding[axis]
@@ -74,7 +74,7 @@ class Step:
 
 
 def reached(changed: Interval, step: Step, axis: int, end: int) -> Interval:
-    """Return the outputs, of so many, whose kernels see an interval of the source along an axis."""
+    """Return the outputs, of `end` in total, whose kernels cover an interval of the source."""
     starts, stops = changed
     stride, padding = step.stride[axis], step.padding[axis]
     first = -((step.kernel[axis] - 1 - padding - starts) // stride)
@@ -82,16 +82,16 @@ def reached(changed: Interval, step: Step, axis: int, end: int) -> Interval:
 
 
 def needed(starts: Tensor, size: int, step: Step, axis: int) -> tuple[Tensor, int]:
-    """Return where begins, and how long is, what the kernels of `size` outputs see of the source.
+    """Return start and length of the interval of the source that `size` outputs cover.
 
-    What they see of its padding lies below 0 or beyond its end.
+    Padding lies below 0 or beyond the end of the source.
     """
     stride = step.stride[axis]
     return starts * stride - step.padding[axis], (size - 1) * stride + step.kernel[axis]
 
 
 def steps_of(graph: fx.GraphModule) -> list[Step] | None:
-    """Return a network's steps, or nothing if one of them is not understood."""
+    """Return the steps of a network, or None if one of them is unknown."""
     if any(weight.dtype != torch.float32 for weight in graph.parameters()):
         return None
     steps: list[Step] = []
@@ -175,7 +175,7 @@ def _pooling(module: nn.MaxPool2d, node: fx.Node, source: fx.Node) -> Step | Non
     if not plain or module.return_indices:
         return None
     kernel, stride = _pair(module.kernel_size), _pair(module.stride)
-    # A part ends where a whole number of kernels does, or with the map, as the layer itself does.
+    # A part ends where a whole number of kernels ends, or with the map, as in the layer.
     return Step(node, (source,), module, "local", kernel, stride, part=module)
 
 
@@ -185,7 +185,7 @@ def _pair(size: Any) -> Pair:
 
 
 def strides(node: fx.Node) -> Pair | None:
-    """Return the strides of a slice ``[:, :, ::s, ::t]``, or nothing for another node."""
+    """Return the strides of a slice ``[:, :, ::s, ::t]``, or None for another node."""
     if node.op != "call_function" or node.target is not operator.getitem:
         return None
     match node.args[1]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from datacurate.attacks.acceleration.batchnorm_folding import Affine, fused
+from datacurate.attacks.acceleration.batchnorm_folding import Affine, fold_batchnorm
 from datacurate.nets import build
 from datacurate.recipes import Model
 from tests.attacks.test_autoattack import DependsOnInput
@@ -23,7 +23,7 @@ def test_folded_copies_compute_the_same_function(name: str) -> None:
             nn.init.uniform_(module.weight, 0.5, 1.5, generator=generator)
     net.eval()
     x = torch.rand(5, 3, 32, 32, generator=generator)
-    folded = fused(net, x, torch.float32)
+    folded = fold_batchnorm(net, x, torch.float32)
     assert folded is not None
     assert not [module for module in folded.modules() if type(module) is nn.BatchNorm2d]
     torch.testing.assert_close(folded(x), net(x), rtol=1e-4, atol=1e-4)
@@ -32,14 +32,14 @@ def test_folded_copies_compute_the_same_function(name: str) -> None:
         point = x.clone().requires_grad_()
         gradients.append(torch.autograd.grad(predict(point).square().sum(), point)[0])
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-4)
-    coarse = fused(net, x, torch.bfloat16)
+    coarse = fold_batchnorm(net, x, torch.bfloat16)
     assert coarse is not None
     assert coarse(x).dtype == torch.float32
 
 
 def test_networks_that_cannot_be_traced_have_no_folded_copy() -> None:
     model = DependsOnInput().eval()
-    assert fused(model, torch.rand(2, 3, 8, 8), torch.float32) is None
+    assert fold_batchnorm(model, torch.rand(2, 3, 8, 8), torch.float32) is None
 
 
 class NormFirst(nn.Module):
@@ -62,7 +62,7 @@ def test_batch_normalisation_without_a_convolution_before_it() -> None:
     net.norm.running_mean.copy_(torch.tensor([0.1, 0.2, 0.3]))
     net.norm.running_var.copy_(torch.tensor([0.5, 1.0, 2.0]))
     x = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-    folded = fused(net, x, torch.float32)
+    folded = fold_batchnorm(net, x, torch.float32)
     assert folded is not None
     (affine,) = (module for module in folded.modules() if isinstance(module, Affine))
     assert affine.relu

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from datacurate.attacks.acceleration.batchnorm_folding import fused
-from datacurate.attacks.acceleration.incremental_forward import windowed
+from datacurate.attacks.acceleration.batchnorm_folding import fold_batchnorm
+from datacurate.attacks.acceleration.incremental_forward import incremental_forward
 from datacurate.attacks.arguments import AttackArguments
 from datacurate.attacks.attack_batch import AttackBatch
 from datacurate.attacks.attacked_model import AttackedModel
@@ -37,7 +37,7 @@ def folded(net: nn.Module, size: int, channels: int = 3, seed: int = 0) -> fx.Gr
             nn.init.uniform_(module.weight, 0.5, 1.5, generator=generator)
             nn.init.normal_(module.bias, std=0.3, generator=generator)
     sample = torch.rand(2, channels, size, size, generator=generator)
-    copied = fused(net.eval(), sample, torch.float32)
+    copied = fold_batchnorm(net.eval(), sample, torch.float32)
     assert copied is not None
     return copied
 
@@ -65,7 +65,7 @@ def corners_and_others(size: int, generator: torch.Generator) -> list[tuple[int,
 def check_against_whole_passes(copied: fx.GraphModule, size: int, channels: int = 3) -> None:
     generator = torch.Generator().manual_seed(size)
     images = torch.rand(6, channels, size, size, generator=generator)
-    trials = windowed(copied, images)
+    trials = incremental_forward(copied, images)
     assert trials is not None
     whole = FullForward(copied)
     assert torch.equal(trials.start(images), whole.start(images))
@@ -136,14 +136,15 @@ def test_windows_of_other_kernels() -> None:
 
 def test_networks_whose_windows_are_not_understood() -> None:
     images = torch.rand(2, 1, 15, 15)
-    assert windowed(None, images) is None
-    assert windowed(folded(Odd(Flat()), 15, channels=1), images) is None
-    assert windowed(folded(Broadcast(15), 15, channels=1), images) is None
-    assert windowed(fused(linear(3, 225), images, torch.float32), images) is None
+    assert incremental_forward(None, images) is None
+    assert incremental_forward(folded(Odd(Flat()), 15, channels=1), images) is None
+    assert incremental_forward(folded(Broadcast(15), 15, channels=1), images) is None
+    no_channels = fold_batchnorm(linear(3, 225), images, torch.float32)
+    assert incremental_forward(no_channels, images) is None
     copied = of_family("cnn-small", 8)
-    assert windowed(copied, torch.rand(2, 3, 8, 8)) is not None
-    assert windowed(copied, torch.rand(1, 3, 8, 8).expand(10_000_000, 3, 8, 8)) is None
-    assert windowed(copied.to(torch.bfloat16), torch.rand(2, 3, 8, 8)) is None
+    assert incremental_forward(copied, torch.rand(2, 3, 8, 8)) is not None
+    assert incremental_forward(copied, torch.rand(1, 3, 8, 8).expand(10_000_000, 3, 8, 8)) is None
+    assert incremental_forward(copied.to(torch.bfloat16), torch.rand(2, 3, 8, 8)) is None
 
 
 def test_square_decides_as_with_whole_passes() -> None:
@@ -156,7 +157,7 @@ def test_square_decides_as_with_whole_passes() -> None:
         assert len(y.unique()) > 4
         attacked = AttackedModel(copied, copied, copied)
         batches = [AttackBatch(attacked, x, y, 0.02) for _ in range(2)]
-        trials = windowed(copied, x)
+        trials = incremental_forward(copied, x)
         assert trials is not None
         # Leads that are equal to rounding could be ordered otherwise; with these seeds none is.
         ways: tuple[WindowForward, WindowForward] = (trials, FullForward(copied))
@@ -183,7 +184,7 @@ def test_the_suite_decides_as_with_whole_passes() -> None:
     calls: list[int] = []
 
     def with_whole_passes(batch: AttackBatch, arguments: AttackArguments) -> None:
-        assert windowed(batch.model.folded, batch.x) is not None
+        assert incremental_forward(batch.model.folded, batch.x) is not None
         calls.append(len(batch.x))
         square(batch, arguments, FullForward(batch.model.float32_logits))
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from datacurate.attacks.acceleration.batchnorm_folding import Affine, fused, quick
-from datacurate.attacks.acceleration.input_gradients import differentiable
+from datacurate.attacks.acceleration.batchnorm_folding import Affine, fold_batchnorm, quick
+from datacurate.attacks.acceleration.input_gradients import explicit_input_gradients
 from datacurate.attacks.attacked_model import AttackedModel, Backward
 from datacurate.nets import build
 from datacurate.recipes import Model
@@ -39,7 +39,7 @@ def images(count: int, channels: int, size: int) -> Tensor:
 
 
 def copy_of(net: nn.Module, x: Tensor, dtype: torch.dtype = torch.float32) -> fx.GraphModule:
-    copied = fused(net, x, dtype)
+    copied = fold_batchnorm(net, x, dtype)
     assert copied is not None
     return copied
 
@@ -80,7 +80,7 @@ def relative(got: Tensor, expected: Tensor) -> float:
 def test_gradients_are_those_of_the_network(name: str, size: int) -> None:
     net, x = of_family(name), images(5, 3, size)
     copied = copy_of(net, x)
-    made = differentiable(copied, x)
+    made = explicit_input_gradients(copied, x)
     assert made is not None
     assert relative(gradient(made, x), by_autograd(net, x)) < 2e-5
     assert relative(made(x)[0], net(x)) < 2e-5
@@ -90,7 +90,7 @@ def test_gradients_are_those_of_the_network(name: str, size: int) -> None:
 def test_coarse_gradients_are_those_that_autograd_makes_of_the_coarse_copy() -> None:
     net, x = of_family("preact-small"), images(6, 3, 32)
     copied = copy_of(net, x, torch.bfloat16)
-    made = differentiable(copied, x)
+    made = explicit_input_gradients(copied, x)
     assert made is not None
     assert relative(gradient(made, x), by_autograd(copied, x)) < 0.02
     assert gradient(made, x).dtype == torch.float32
@@ -98,7 +98,7 @@ def test_coarse_gradients_are_those_that_autograd_makes_of_the_coarse_copy() -> 
 
 def test_a_pass_can_be_differentiated_after_another() -> None:
     net, x = of_family("preact-small"), images(6, 3, 16)
-    made = differentiable(copy_of(net, x), x)
+    made = explicit_input_gradients(copy_of(net, x), x)
     assert made is not None
     (first, to_first), (second, to_second) = made(x[:3]), made(x[3:])
     for_second = to_second(torch.ones_like(second))
@@ -148,7 +148,7 @@ def test_layers_in_another_order() -> None:
         torch.manual_seed(0)
         net = unsettled(Twisted())
     x = images(4, 1, 8)
-    made = differentiable(copy_of(net, x), x)
+    made = explicit_input_gradients(copy_of(net, x), x)
     assert made is not None
     assert relative(gradient(made, x), by_autograd(net, x)) < 2e-5
 
@@ -156,7 +156,7 @@ def test_layers_in_another_order() -> None:
 def test_networks_whose_layers_are_not_known_are_left_to_autograd() -> None:
     for net, x in ((Broadcast(8), images(2, 1, 8)), (of_family("vgg11-bn"), images(2, 3, 32))):
         copied = copy_of(net.eval().requires_grad_(False), x)
-        assert differentiable(copied, x) is None
+        assert explicit_input_gradients(copied, x) is None
         cheap = quick(net, copied, torch.float32)
         assert relative(by_autograd(cheap, x), by_autograd(net, x)) < 2e-5
         attacked = AttackedModel(net, cheap, cheap)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from datacurate.attacks.acceleration.parallel import at_once, parts
+from datacurate.attacks.acceleration.parallel import run_in_parallel, split_rows
 from datacurate.attacks.arguments import AttackArguments
 from datacurate.attacks.attack_batch import AttackBatch
 from datacurate.attacks.attacked_model import AttackedModel
@@ -37,11 +37,11 @@ def two_threads() -> Iterator[None]:
 @pytest.mark.usefixtures("two_threads")
 def test_parts_are_of_all_rows_and_not_too_small() -> None:
     for count, expected in ((0, [0]), (7, [7]), (8, [4, 4]), (33, [17, 16])):
-        cut = parts(np.arange(count) * 3)
+        cut = split_rows(np.arange(count) * 3)
         assert [len(part) for part in cut] == expected
         assert np.array_equal(np.concatenate(cut), np.arange(count) * 3)
     torch.set_num_threads(1)
-    assert len(parts(np.arange(100))) == 1
+    assert len(split_rows(np.arange(100))) == 1
 
 
 def recording(spec: AttackSpec, sizes: list[int]) -> AttackSpec:
@@ -103,7 +103,7 @@ def test_an_error_ends_the_other_part() -> None:
         raise ValueError("a search that fails")
 
     with pytest.raises(ValueError, match="that fails"):
-        at_once([failing, partial(endless, batches[1])], batches, autograd=True)
+        run_in_parallel([failing, partial(endless, batches[1])], batches, autograd=True)
     assert batches[1].steps.min() > 0
     assert torch.get_num_threads() == 2
 
@@ -129,7 +129,8 @@ def test_searches_without_gradients_go_on_in_processes() -> None:
         AttackBatch(AttackedModel(model, model, model), part, y[:4], 0.1)
         for part in torch.split(x, 4)
     ]
-    claims = at_once([partial(searched, batch) for batch in batches], batches, autograd=False)
+    searches = [partial(searched, batch) for batch in batches]
+    claims = run_in_parallel(searches, batches, autograd=False)
     assert len({batch.unconfirmed for batch in batches}) == 3
     assert batches[0].unconfirmed == os.getpid()
     for batch, claimed in zip(batches, claims, strict=True):
@@ -143,7 +144,7 @@ def test_searches_without_gradients_go_on_in_processes() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are not copied elsewhere")
 @pytest.mark.parametrize(
     ("ends", "error", "words"),
-    [("badly", UsageError, "that fails"), ("killed", DatacurateError, "without a word")],
+    [("badly", UsageError, "that fails"), ("killed", DatacurateError, "without a message")],
 )
 def test_a_process_that_fails_is_heard(ends: str, error: type[Exception], words: str) -> None:
     model = linear(3, 64)
@@ -159,5 +160,5 @@ def test_a_process_that_fails_is_heard(ends: str, error: type[Exception], words:
     ]
     before = multiprocessing.active_children()
     with pytest.raises(error, match=words):
-        at_once(each, batches, autograd=False)
+        run_in_parallel(each, batches, autograd=False)
     assert multiprocessing.active_children() == before

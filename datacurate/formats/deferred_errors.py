@@ -1,8 +1,9 @@
-"""A file for HDF5 to write to that never fails while HDF5 is at it.
+"""A file for HDF5 that defers write errors until HDF5 has closed the file.
 
-HDF5 does not survive a disk that fills up: closing the file fails, and freeing what it left open
-ends the process. So the file keeps the first failure to itself, goes on as if it had written, and
-raises when HDF5 is done.
+HDF5 does not survive a full disk: closing the file fails, and freeing the open objects ends the
+process. So this file remembers the first error, accepts all further writes without writing them,
+and raises after HDF5 has closed. Writing into memory first would also work, but would need memory
+for the whole file once more, which is what limits data sets of 10⁷ examples.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def steady_file(path: Path) -> Iterator[SteadyFile]:
-    """Yield an empty file for the file-like driver of h5py; raise at the end what failed within.
+def deferred_error_file(path: Path) -> Iterator[DeferredErrorFile]:
+    """Yield an empty file for the file-like driver of h5py; raise its first error at the end.
 
     Raises
     ------
     OSError
-        If the file cannot be opened, or a write failed.
+        If the file cannot be opened, or if a write failed.
     """
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
     try:
-        stream = SteadyFile(handle)
+        stream = DeferredErrorFile(handle)
         yield stream
         if stream.failure is not None:
             raise stream.failure
@@ -32,13 +33,13 @@ def steady_file(path: Path) -> Iterator[SteadyFile]:
         os.close(handle)
 
 
-class SteadyFile:
-    """What h5py asks of a file object, over a file descriptor.
+class DeferredErrorFile:
+    """The methods that h5py needs of a file object, over a file descriptor.
 
     Attributes
     ----------
     failure : OSError or None
-        The first one. Nothing is written after it.
+        The first error. Nothing is written after it.
     """
 
     def __init__(self, handle: int) -> None:
@@ -58,7 +59,7 @@ class SteadyFile:
         return self._position
 
     def write(self, data: bytes | memoryview) -> int:
-        """Write all of the data, or keep why that failed."""
+        """Write all of the data, or remember the error."""
         rest = memoryview(data).cast("B")
         length, position = len(rest), self._position
         try:
@@ -72,7 +73,7 @@ class SteadyFile:
         return length
 
     def read(self, size: int) -> bytes:
-        """Return so many bytes; zeros where nothing was written."""
+        """Return `size` bytes; zeros where nothing was written."""
         data = b""
         while len(data) < size:
             more = os.pread(self._handle, size - len(data), self._position + len(data))
@@ -83,7 +84,7 @@ class SteadyFile:
         return data.ljust(size, b"\0")
 
     def truncate(self, size: int) -> int:
-        """Set the length of the file, or keep why that failed."""
+        """Set the length of the file, or remember the error."""
         try:
             os.ftruncate(self._handle, size)
         except OSError as error:
@@ -92,4 +93,4 @@ class SteadyFile:
         return size
 
     def flush(self) -> None:
-        """Do nothing: no write is held back."""
+        """Do nothing, because writes are not buffered."""
