@@ -1,6 +1,6 @@
 """Hashes of files, arrays, examples and configurations.
 
-Everything here is a pure function of its input and gives the same value on every machine.
+Every function is pure and gives the same value on every machine.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from scipy import fft
 
 U64 = npt.NDArray[np.uint64]
 
-_PERCEPTUAL_CHUNK = 8192  # images transformed at once: bounds memory, not the result
-
 
 def sha256_bytes(data: bytes | memoryview) -> str:
     """Return the sha256 of some bytes as 64 hex digits."""
@@ -32,12 +30,12 @@ def sha256_file(path: Path) -> str:
 
 
 def canonical_json(value: Any) -> str:
-    """Return the one JSON text of a value: sorted keys, no spaces, ASCII, no NaN.
+    """Return the canonical JSON text of a value: sorted keys, no spaces, ASCII, no NaN.
 
     Raises
     ------
     ValueError
-        If the value holds NaN or infinity, which JSON has no word for.
+        If the value contains NaN or infinity, which JSON cannot express.
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
@@ -50,8 +48,8 @@ def configuration_hash(value: Any) -> str:
 def columns_sha256(columns: Mapping[str, npt.NDArray[Any]]) -> str:
     """Return the sha256 over named arrays in canonical form.
 
-    Names are taken in sorted order; each array contributes its name, little-endian type, shape
-    and C-ordered little-endian bytes.
+    Names are sorted. Each array contributes its name, little-endian type, shape, and bytes in
+    little-endian C order.
     """
     digest = hashlib.sha256()
     for name in sorted(columns):
@@ -64,7 +62,9 @@ def columns_sha256(columns: Mapping[str, npt.NDArray[Any]]) -> str:
 
 
 def label_fingerprint(labels: npt.NDArray[np.integer[Any]]) -> str:
-    """Return the sha256 of labels in order: one byte each, four (little-endian) above class 255.
+    """Return the sha256 of labels in order.
+
+    Each label takes one byte, or four bytes (little-endian) if a label is above 255.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def label_fingerprint(labels: npt.NDArray[np.integer[Any]]) -> str:
 
 
 def pixel_fingerprint(images: npt.NDArray[np.uint8]) -> str:
-    """Return the sha256 of images as uint8 of shape (N, H, W, C), in order."""
+    """Return the sha256 of images of dtype uint8 and shape (N, H, W, C), in order."""
     return hashlib.sha256(np.ascontiguousarray(images).data.cast("B")).hexdigest()
 
 
@@ -99,17 +99,19 @@ def content_hashes(images: npt.NDArray[np.uint8]) -> U64:
     return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
 
 
-def perceptual_hashes(images: npt.NDArray[np.uint8]) -> U64:
-    """Return a 64-bit hash of each image's look: copies in another encoding differ in few bits.
+def perceptual_hashes(images: npt.NDArray[np.uint8], *, chunk: int = 8192) -> U64:
+    """Return a 64-bit perceptual hash of each image: re-encoded copies differ in few bits.
 
-    The luma is transformed by a two-dimensional cosine transform; the 64 coefficients of lowest
-    frequency after the constant one, in zigzag order, are compared with zero. Images smaller than
-    that have their missing coefficients' bits at 0.
+    Take the two-dimensional cosine transform of the luma, and the 64 coefficients of lowest
+    frequency after the constant one, in zigzag order. Each bit states whether a coefficient is
+    positive. In images with fewer coefficients the remaining bits are 0.
 
     Parameters
     ----------
     images : ndarray of uint8, shape (N, H, W, C)
         C is 1 or 3.
+    chunk : int
+        Images per transform; limits memory, does not change the result.
 
     Returns
     -------
@@ -121,10 +123,10 @@ def perceptual_hashes(images: npt.NDArray[np.uint8]) -> U64:
     weights = np.array([0.299, 0.587, 0.114]) if images.shape[3] == 3 else np.ones(1)
     bit = np.left_shift(np.uint64(1), np.arange(len(zigzag), dtype=np.uint64))
     out = np.zeros(len(images), dtype=np.uint64)
-    for start in range(0, len(images), _PERCEPTUAL_CHUNK):
-        luma = images[start : start + _PERCEPTUAL_CHUNK].astype(np.float64) @ weights
+    for start in range(0, len(images), chunk):
+        luma = images[start : start + chunk].astype(np.float64) @ weights
         spectrum = fft.dctn(luma, axes=(1, 2), norm="ortho").reshape(len(luma), -1)[:, zigzag]
-        # An exact zero (a flat image) must not hang on the sign of a rounding error.
+        # For a flat image the exact value is zero: ignore the sign of rounding errors.
         positive = spectrum > 1e-6
         out[start : start + len(luma)] = (positive * bit).sum(axis=1, dtype=np.uint64)
     return out
@@ -136,7 +138,7 @@ def mix64(*words: npt.NDArray[np.uint64] | int) -> U64:
     Parameters
     ----------
     *words : ndarray of uint64 or int
-        Broadcast against each other; their order matters.
+        Words to mix, broadcast against each other. Their order matters.
 
     Returns
     -------
@@ -154,7 +156,7 @@ def mix64(*words: npt.NDArray[np.uint64] | int) -> U64:
 
 
 def seed64(*parts: str | int) -> int:
-    """Return a 63-bit seed from words and numbers: every use of chance has its own name.
+    """Return a 63-bit seed from words and numbers; each random choice uses its own name.
 
     >>> seed64("order", 0, 3) == seed64("order", 0, 3)
     True

@@ -1,8 +1,8 @@
-"""Which images a row number means: the identity of a data set, and whether two of them agree.
+"""The identity of a data set, and whether two data sets agree row by row.
 
-Ranks and index lists are arrays of positions. A position means an image only as long as the data
-set is the one it was made for; labels alone cannot tell, for a shuffle within a class leaves them
-equal. So every rank file carries, for each example, a hash of its pixels and a hash of its look.
+Ranks and index lists are arrays of positions. A position identifies an image only in the data set
+that it was made for. Labels cannot show this, because a shuffle within a class does not change
+them. So every rank file carries a hash of the pixels and a perceptual hash for each example.
 """
 
 from __future__ import annotations
@@ -24,38 +24,40 @@ from datacurate.fingerprints import (
 )
 
 UNKNOWN_LABEL = -1
-"""The class of every example of a data set whose labels are not known."""
+"""The label of every example in a data set with unknown labels."""
 
-_SHUFFLES = 4  # how often the pairs are shuffled within classes for the comparison
-# A pair is of one picture if its hashes are at most half as far apart as those of shuffled pairs.
-# Measured on CIFAR-10: a shuffled pair differs in 31.6 of 64 bits, in 16 at the least; a JPEG copy
-# of quality 85 in 0.3, in 4 at the most; of quality 20 in 2.0, with one pair in 5,000 beyond 16.
+_SHUFFLES = 4  # shuffles within classes for the comparison
+# A pair shows one picture if its hashes are at most half as far apart as those of shuffled pairs.
+# Measured on CIFAR-10: a shuffled pair differs in 31.6 of 64 bits on average, at least 16; a JPEG
+# copy of quality 85 in 0.3, at most 4; of quality 20 in 2.0, with one pair in 5,000 above 16.
 _COPY_RATIO = 0.5
-_OUT_OF_PLACE = 0.001  # the share of pairs beyond it in a copy; more means that rows have moved
+_OUT_OF_PLACE = (
+    0.001  # largest share of pairs above the ratio in a copy; more means that rows moved
+)
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a data set is, apart from where it lies.
+    """The content of a data set, independent of its place.
 
     Attributes
     ----------
     name : str
-        Such as ``"cifar10"``; for a data set of the user's own, its folder's name.
+        Such as ``"cifar10"``; for the user's own data, the name of its folder.
     split : str
         ``"train"`` or ``"test"``.
     class_names : tuple of str
-        Index is the class label.
+        Indexed by the class label.
     shape : tuple of int
-        Height, width, channels; zeros when made without images.
+        Height, width, channels; zeros without images.
     labels : ndarray of int64, shape (N,)
-        `UNKNOWN_LABEL` throughout where only their fingerprint is known.
+        All `UNKNOWN_LABEL` if only the label fingerprint is known.
     label_fingerprint : str
         See `datacurate.fingerprints.label_fingerprint`.
     pixel_fingerprint : str
-        See `datacurate.fingerprints.pixel_fingerprint`; empty when made without images.
+        See `datacurate.fingerprints.pixel_fingerprint`; empty without images.
     content_hash, perceptual_hash : ndarray of uint64, shape (N,), or None
-        None when made without images.
+        None without images.
     """
 
     name: str
@@ -78,7 +80,7 @@ class Identity:
 
     @property
     def labelled(self) -> bool:
-        """Whether the labels are known, and not only their fingerprint."""
+        """Whether the labels are known, not only their fingerprint."""
         return bool((self.labels[:1] != UNKNOWN_LABEL).all())
 
 
@@ -107,7 +109,7 @@ def identify(
 def without_images(
     name: str, split: str, labels: npt.NDArray[np.int64], class_names: tuple[str, ...]
 ) -> Identity:
-    """Return the identity of a data set of which only the labels are known."""
+    """Return the identity of a data set if only its labels, of shape (N,), are known."""
     fingerprint = label_fingerprint(labels)
     return Identity(name, split, class_names, (0, 0, 0), labels, fingerprint, "", None, None)
 
@@ -115,22 +117,22 @@ def without_images(
 def without_labels(
     name: str, split: str, examples: int, class_names: tuple[str, ...], fingerprint: str
 ) -> Identity:
-    """Return the identity of a data set of which only the label fingerprint is known."""
+    """Return the identity of a data set if only its label fingerprint is known."""
     labels = np.full(examples, UNKNOWN_LABEL, dtype=np.int64)
     return Identity(name, split, class_names, (0, 0, 0), labels, fingerprint, "", None, None)
 
 
 def with_labels_of(ranked: Identity, data: Identity) -> Identity:
-    """Return an identity of unknown labels with the labels of the data at hand.
+    """Return an identity without labels, completed with the labels of the data at hand.
 
     Raises
     ------
     DataMismatchError
-        If their fingerprint is another one.
+        If the label fingerprints differ.
     """
     if ranked.label_fingerprint != data.label_fingerprint:
         raise DataMismatchError(
-            "the labels of this data are not those the ranks were made for",
+            "the ranks were made for other labels than those of this data",
             expected=describe(ranked),
             got=describe(data),
             hint="give the data the ranks were made from",
@@ -139,7 +141,7 @@ def with_labels_of(ranked: Identity, data: Identity) -> Identity:
 
 
 class Relation(enum.Enum):
-    """How the data that ranks were made from relates to the data they shall be joined with."""
+    """How the data that ranks were made from relates to the data at hand."""
 
     SAME = "the same images in the same order"
     RELABELLED = "the same images in the same order, some with other labels"
@@ -157,7 +159,7 @@ class Match:
     ----------
     relation : Relation
     detail : str
-        One sentence with the figures it rests on.
+        One sentence with the supporting figures.
     """
 
     relation: Relation
@@ -165,12 +167,12 @@ class Match:
 
     @property
     def usable(self) -> bool:
-        """Whether position i of one is example i of the other."""
+        """Whether row i of one data set is row i of the other."""
         return self.relation not in (Relation.REORDERED, Relation.FOREIGN)
 
     @property
     def warning(self) -> str | None:
-        """What a user must be told although the join goes on, or None."""
+        """A warning for the user if the match is usable but not exact, or None."""
         if self.relation is Relation.SAME or not self.usable:
             return None
         return f"{self.relation.value} ({self.detail})"
@@ -179,10 +181,10 @@ class Match:
 def relate(ranked: Identity, data: Identity) -> Match:
     """Decide whether ranks made from one data set may be joined with another.
 
-    Equal content hashes in order decide for, an equal set of them in another order against. Else
-    perceptual hashes are compared position by position, and beside that with the positions
-    shuffled within each class: in a copy in another encoding every pair is far closer than in a
-    shuffle. A mean would not do: a copy of which a third has moved still has a low one.
+    Equal content hashes in the same order mean a match; in another order, no match. Otherwise
+    compare perceptual hashes row by row, and again with the rows shuffled within each class. In
+    a re-encoded copy every pair is much closer than in a shuffle. The mean distance is not
+    enough: it is still low in a copy in which a third of the rows have moved.
 
     Parameters
     ----------
@@ -196,7 +198,7 @@ def relate(ranked: Identity, data: Identity) -> Match:
     if not (ranked.labelled and data.labelled):
         if ranked.label_fingerprint != data.label_fingerprint:
             return Match(Relation.FOREIGN, "the labels have another fingerprint")
-        return Match(Relation.LABELS_ONLY, "the labels' fingerprints could be compared, no image")
+        return Match(Relation.LABELS_ONLY, "only label fingerprints could be compared, no images")
     differing = int(np.count_nonzero(ranked.labels != data.labels))
     if ranked.content_hash is None or data.content_hash is None:
         if differing:
@@ -210,7 +212,7 @@ def relate(ranked: Identity, data: Identity) -> Match:
         return Match(Relation.SAME, f"{len(data):,} content hashes are equal")
     if np.array_equal(np.sort(ranked.content_hash), np.sort(data.content_hash)):
         moved = int(np.count_nonzero(ranked.content_hash != data.content_hash))
-        return Match(Relation.REORDERED, f"{moved:,} of {len(data):,} images stand elsewhere")
+        return Match(Relation.REORDERED, f"{moved:,} of {len(data):,} images are in other rows")
     if differing:
         return Match(Relation.FOREIGN, f"{differing:,} of {len(data):,} labels differ")
     return relate_looks(ranked, data)
@@ -222,7 +224,7 @@ def relate_looks(ranked: Identity, data: Identity) -> Match:
     Parameters
     ----------
     ranked, data : Identity
-        Made with images, of equal labels; classes of a single example cannot tell anything.
+        Both with images and with equal labels. Classes of a single example give no evidence.
     """
     in_place, shuffled = _perceptual_distances(ranked, data)
     strangers = int(np.count_nonzero(in_place > _COPY_RATIO * shuffled))
@@ -236,7 +238,7 @@ def relate_looks(ranked: Identity, data: Identity) -> Match:
 
 
 def require_match(ranked: Identity, data: Identity, what: str) -> Match:
-    """Return the match of two data sets, or refuse to join them.
+    """Return the match of two data sets; raise an error if they may not be joined.
 
     Parameters
     ----------
@@ -248,13 +250,13 @@ def require_match(ranked: Identity, data: Identity, what: str) -> Match:
     Raises
     ------
     DataMismatchError
-        If positions of one do not mean the examples of the other.
+        If row i of one is not row i of the other.
     """
     return require_usable(relate(ranked, data), what, describe(ranked), describe(data))
 
 
 def require_usable(match: Match, what: str, expected: str, got: str) -> Match:
-    """Return a match if positions may be joined by it, or refuse.
+    """Return a match if it is usable; raise an error otherwise.
 
     Parameters
     ----------
@@ -262,11 +264,12 @@ def require_usable(match: Match, what: str, expected: str, got: str) -> Match:
     what : str
         As for `require_match`.
     expected, got : str
-        The data it was made from and the data at hand, in a line each.
+        One line each on the original data and on the data at hand.
 
     Raises
     ------
     DataMismatchError
+        If the match is not usable.
     """
     if match.usable:
         return match
@@ -284,7 +287,7 @@ def require_usable(match: Match, what: str, expected: str, got: str) -> Match:
 
 
 def describe(identity: Identity) -> str:
-    """Return one line for people: name, size, and the start of both fingerprints."""
+    """Return one line for users: name, size, and the start of both fingerprints."""
     pixels = identity.pixel_fingerprint[:12] or "unknown"
     return (
         f"{identity.name} {identity.split}, {len(identity):,} examples, "
@@ -293,17 +296,17 @@ def describe(identity: Identity) -> str:
 
 
 def _perceptual_distances(ranked: Identity, data: Identity) -> tuple[npt.NDArray[np.uint8], float]:
-    """Return the Hamming distances in place, and their mean when shuffled within classes."""
+    """Return the Hamming distances row by row, and their mean after shuffles within classes."""
     assert ranked.perceptual_hash is not None
     assert data.perceptual_hash is not None
     in_place = np.bitwise_count(ranked.perceptual_hash ^ data.perceptual_hash)
-    chance = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     by_class = np.argsort(data.labels, kind="stable")
     shuffled = 0.0
     for _ in range(_SHUFFLES):
-        keys = np.lexsort((chance.random(len(data)), data.labels))
-        there = np.empty(len(data), dtype=np.int64)
-        there[by_class] = keys
-        distance = np.bitwise_count(ranked.perceptual_hash ^ data.perceptual_hash[there])
+        keys = np.lexsort((generator.random(len(data)), data.labels))
+        partner = np.empty(len(data), dtype=np.int64)
+        partner[by_class] = keys
+        distance = np.bitwise_count(ranked.perceptual_hash ^ data.perceptual_hash[partner])
         shuffled += float(distance.mean()) / _SHUFFLES
     return in_place, shuffled

@@ -1,4 +1,4 @@
-"""How a result reaches the disk: one writer at a time, temp → fsync → rename, nothing lost."""
+"""Write results to disk: one writer at a time, temporary file → fsync → rename."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _UNFINISHED = ".part"
 
 
 def refuse_existing(path: Path, force: bool = False) -> None:
-    """Raise unless a result may be written to `path`.
+    """Raise an error if a result may not be written to `path`.
 
     Raises
     ------
     OutputExistsError
-        If something is there and `force` is false, or if a directory is there.
+        If the path exists and `force` is false, or if it is a directory.
     OutputError
-        If the directory it would go into is missing or cannot be written.
+        If the parent directory is missing or cannot be written.
     """
     if path.is_dir():
         raise OutputExistsError(f"{path} is a directory", hint="give a file name")
@@ -49,8 +49,8 @@ def refuse_existing(path: Path, force: bool = False) -> None:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it there, synced, if the block succeeds.
 
-    Until the move, and after any failure, whatever was at `path` stays as it was. After the move,
-    what killed writers of this very path left beside it is removed.
+    Until the move, and after any failure, an existing file at `path` stays unchanged. After the
+    move, temporary files that killed writers of the same path left behind are removed.
 
     Raises
     ------
@@ -58,9 +58,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         If the system refuses: a full disk, no permission.
     """
     try:
-        with _own(path, _new_file) as temporary:
+        with _locked_temporary(path, _new_file) as temporary:
             yield temporary
-            # mkstemp makes private files; a result has the permissions any new file would have.
+            # mkstemp makes private files; give the result the permissions of any new file.
             umask = os.umask(0)
             os.umask(umask)
             temporary.chmod(0o666 & ~umask)
@@ -69,7 +69,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.replace(path)
             _sync_directory(path.parent)
     except OSError as error:
-        raise _not_written(path, error) from error
+        raise _write_error(path, error) from error
     _remove_abandoned(path)
 
 
@@ -77,35 +77,35 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def atomic_directory(path: Path, mark: str, force: bool = False) -> Iterator[Path]:
     """Yield a temporary directory beside `path`; move it there if the block succeeds.
 
-    What killed writers left is removed as by `atomic_path`.
+    Temporary directories of killed writers are removed as in `atomic_path`.
 
     Parameters
     ----------
     path : Path
     mark : str
-        The name of the file that says a directory was written here. One without it is never
-        replaced: it may be anything.
+        The file in the directory that shows that datacurate wrote it. A directory without it is
+        never replaced.
     force : bool
-        Whether a directory that exists is replaced.
+        Whether to replace an existing directory.
 
     Raises
     ------
     OutputExistsError
-        If something is there and may not be replaced.
+        If the path exists and may not be replaced.
     OutputError
         If the system refuses: a full disk, no permission.
     """
     refuse_existing_directory(path, mark, force)
     try:
-        with _own(path, _new_directory) as temporary:
+        with _locked_temporary(path, _new_directory) as temporary:
             yield temporary
             umask = os.umask(0)
             os.umask(umask)
             temporary.chmod(0o777 & ~umask)
             refuse_existing_directory(path, mark, force)
             if path.exists():
-                # Moved aside first: a directory cannot be replaced in one step. If we are killed
-                # in between, this is all there is of it, so nothing ever removes it for us.
+                # A directory cannot be replaced in one step, so move the old one aside first. If
+                # the process is killed in between, it is the only copy: nothing removes it later.
                 aside = _new_directory(path, ".old")
                 path.replace(aside / path.name)
                 temporary.replace(path)
@@ -114,16 +114,24 @@ def atomic_directory(path: Path, mark: str, force: bool = False) -> Iterator[Pat
                 temporary.replace(path)
             _sync_directory(path.parent)
     except OSError as error:
-        raise _not_written(path, error) from error
+        raise _write_error(path, error) from error
     _remove_abandoned(path)
 
 
 def refuse_existing_directory(path: Path, mark: str, force: bool = False) -> None:
-    """Raise unless a directory may be written to `path`, as `atomic_directory` does.
+    """Raise an error if `atomic_directory` may not write a directory to `path`.
+
+    Parameters
+    ----------
+    path, mark, force
+        As for `atomic_directory`.
 
     Raises
     ------
+    OutputExistsError
+        If the path exists and may not be replaced.
     OutputError
+        If the parent directory is missing.
     """
     if os.path.lexists(path):
         if not force:
@@ -150,25 +158,27 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file atomically, for people to read too."""
+    """Write a JSON file atomically, indented and with sorted keys."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
 @contextlib.contextmanager
 def only_writer(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock file for the length of the block; the system frees it when the process dies.
+    """Hold a lock file during the block; the system frees it when the process ends.
 
     Parameters
     ----------
     path : Path
         The lock file; its directory exists.
     what : str
-        The output it guards, for the message.
+        The protected output, for the error message.
 
     Raises
     ------
     OutputBusyError
-        If another process holds it.
+        If another process holds the lock.
+    OutputError
+        If the lock file cannot be written.
     """
     lock = filelock.FileLock(path, timeout=0)
     try:
@@ -197,21 +207,21 @@ def _new_directory(path: Path, suffix: str = _UNFINISHED) -> Path:
 
 
 @contextlib.contextmanager
-def _own(path: Path, make: Callable[[Path], Path]) -> Iterator[Path]:
-    """Yield what was made beside `path`, locked for as long as we live; remove what is left of it.
+def _locked_temporary(path: Path, make: Callable[[Path], Path]) -> Iterator[Path]:
+    """Yield a new temporary file or directory beside `path`, locked; remove it afterwards.
 
-    The system frees the lock of a process that dies, however it dies and whatever its number and
-    host are called, and that is how others know.
+    The system frees the lock when the process ends for any reason, so other processes can tell
+    that the file is abandoned.
     """
     while True:
         temporary = make(path)
         with contextlib.suppress(FileNotFoundError):
             handle = os.open(temporary, os.O_RDONLY)
-            with contextlib.suppress(OSError):  # systems without such locks go without
+            with contextlib.suppress(OSError):  # not every file system has locks
                 fcntl.flock(handle, fcntl.LOCK_EX)
-            if _still_names(temporary, handle):
+            if _is_same_file(temporary, handle):
                 break
-            os.close(handle)  # taken for abandoned before we had locked it
+            os.close(handle)  # another process removed it before we locked it
     try:
         yield temporary
     finally:
@@ -220,23 +230,23 @@ def _own(path: Path, make: Callable[[Path], Path]) -> Iterator[Path]:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove the temporary files and directories of `path` that no living process has locked."""
-    ours = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}{re.escape(_UNFINISHED)}")
+    """Remove temporary files and directories of `path` that no process has locked."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}{re.escape(_UNFINISHED)}")
     with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
-        found = [Path(entry.path) for entry in entries if ours.fullmatch(entry.name)]
-        for abandoned in found:
+        leftovers = [Path(entry.path) for entry in entries if pattern.fullmatch(entry.name)]
+        for leftover in leftovers:
             with contextlib.suppress(OSError):
-                handle = os.open(abandoned, os.O_RDONLY | os.O_NOFOLLOW)
+                handle = os.open(leftover, os.O_RDONLY | os.O_NOFOLLOW)
                 try:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    if _still_names(abandoned, handle):
-                        _remove(abandoned)
+                    if _is_same_file(leftover, handle):
+                        _remove(leftover)
                 finally:
                     os.close(handle)
 
 
-def _still_names(path: Path, handle: int) -> bool:
-    """Return whether a path still leads to what was opened from it."""
+def _is_same_file(path: Path, handle: int) -> bool:
+    """Return whether a path still names the open file."""
     try:
         return os.path.samestat(path.lstat(), os.fstat(handle))
     except FileNotFoundError:
@@ -250,7 +260,7 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _not_written(path: Path, error: OSError) -> OutputError:
+def _write_error(path: Path, error: OSError) -> OutputError:
     return OutputError(
         f"{path} could not be written: {error.strerror or error}",
         hint="free some space or choose another place; nothing that existed was changed",
@@ -258,7 +268,7 @@ def _not_written(path: Path, error: OSError) -> OutputError:
 
 
 def _sync_directory(directory: Path) -> None:
-    """Make a rename durable; systems that cannot sync a directory go without."""
+    """Make a rename durable, where the file system can sync a directory."""
     with contextlib.suppress(OSError):
         handle = os.open(directory, os.O_RDONLY)
         try:

@@ -76,10 +76,8 @@ def test_perceptual_hash_sees_the_picture_not_its_colour_depth() -> None:
     assert f.perceptual_hashes(small)[0] < 8
 
 
-def test_perceptual_hashes_do_not_depend_on_the_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = f.perceptual_hashes(IMAGES)
-    monkeypatch.setattr(f, "_PERCEPTUAL_CHUNK", 2)
-    assert np.array_equal(f.perceptual_hashes(IMAGES), whole)
+def test_perceptual_hashes_do_not_depend_on_the_chunk() -> None:
+    assert np.array_equal(f.perceptual_hashes(IMAGES, chunk=2), f.perceptual_hashes(IMAGES))
 
 
 def test_columns_hash_depends_on_names_types_and_values_only() -> None:

@@ -19,12 +19,16 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", 
 
 _GREY_MODES = ("1", "L", "LA")
 _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # more than 8 bits per channel
-_CHUNK = 256  # images in one task of the thread pool
-_THREADED_FROM = 64 * 64  # pixels of one image; for smaller ones threads bring no speed
+_THREADED_PIXELS = 64 * 64  # for smaller images threads bring no speed
 
 
 def decode_images(
-    count: int, read: Callable[[int], bytes], where: Callable[[int], str]
+    count: int,
+    read: Callable[[int], bytes],
+    where: Callable[[int], str],
+    *,
+    chunk: int = 256,
+    threads: bool | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Decode images of one size.
 
@@ -38,6 +42,10 @@ def decode_images(
         Returns the bytes of the image file at a position.
     where : callable
         Returns the name of a position for errors, such as ``"row 3 of a.parquet"``.
+    chunk : int
+        Number of images in one task of the thread pool.
+    threads : bool, optional
+        Whether to use a thread pool; by default only for images of 64×64 pixels or more.
 
     Returns
     -------
@@ -56,15 +64,17 @@ def decode_images(
     is_colour = np.zeros(count, dtype=bool)
 
     def decode(start: int) -> None:
-        for position in range(start, min(start + _CHUNK, count)):
+        for position in range(start, min(start + chunk, count)):
             pixels = _decode(read(position), where, position)
             if pixels.shape[:2] != (height, width):
                 raise _size_error(count, read, where)
             is_colour[position] = pixels.ndim == 3
             images[position] = pixels if pixels.ndim == 3 else pixels[:, :, None]
 
-    starts = range(0, count, _CHUNK)
-    if width * height < _THREADED_FROM:
+    starts = range(0, count, chunk)
+    if threads is None:
+        threads = width * height >= _THREADED_PIXELS
+    if not threads:
         for start in starts:
             decode(start)
     else:

@@ -1,4 +1,4 @@
-"""Where the data that comes with the package lies."""
+"""Find the data that comes with the package."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def artifacts_directory() -> Path:
-    """Return the directory of rank files that ship with the package, and of their registry.
+    """Return the directory of the bundled rank files and of their registry.
 
-    That is the one named by ``$DATACURATE_ARTIFACTS`` (for a mirror of one's own), else the one
-    inside an installed package, else the one beside the package in a checkout.
+    It is the directory named by ``$DATACURATE_ARTIFACTS`` (for your own mirror), or the one in the
+    installed package, or the one beside the package in a checkout.
 
     Raises
     ------
     FileError
-        If there is none.
+        If none of them has a registry.
     """
     if named := os.environ.get(VARIABLE):
         places = [Path(named).expanduser()]

@@ -1,7 +1,7 @@
-"""Download a file with a pinned hash: whole and right, or not at all.
+"""Download a file with a known hash; write it only if it is complete and correct.
 
-What arrived before a connection broke or a process was killed is kept in a hidden file beside the
-target, and the next attempt goes on from there.
+A hidden file beside the target keeps what was received before a connection broke or a process was
+killed. The next attempt continues from there.
 """
 
 from __future__ import annotations
@@ -27,17 +27,15 @@ from datacurate.errors import FetchError, OutputError
 from datacurate.notices import Notify
 from datacurate.outputs import atomic_path
 
-_BLOCK = 1 << 20  # bytes read at once
-_PATIENCE = 30.0  # seconds without an answer or a byte
-_ATTEMPTS = 5  # in a row that bring nothing new
+_ATTEMPTS = 5  # consecutive attempts without progress
 _FIRST_WAIT = 0.5  # seconds before the second attempt; doubled each time
-_LONGEST_WAIT = 60.0  # seconds, also where the server asks for more
+_LONGEST_WAIT = 60.0  # seconds, even if the server asks for more
 _NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN})
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_TEMPORARY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
-class _PassingError(Exception):
-    """A failure that another attempt may get past."""
+class _TemporaryError(Exception):
+    """A failure that may disappear on another attempt; `wait` is the shortest wait in seconds."""
 
     def __init__(self, reason: str, wait: float = 0.0) -> None:
         super().__init__(reason)
@@ -46,45 +44,66 @@ class _PassingError(Exception):
 
 @dataclass
 class _Download:
-    """One download under way.
+    """The state of one download.
 
     Attributes
     ----------
     url : str
     size : int or None
-        Of the whole file, where it is known beforehand.
+        Size of the complete file in bytes, if it is known.
     say : callable
+        Called with messages about the progress.
     stream : file
-        Collects the bytes; in append mode.
+        Receives the bytes; in append mode.
+    timeout : float
+        Seconds without an answer or a byte before an attempt fails.
+    block : int
+        Bytes per read.
+    tenths : int
+        Tenths of the file that were reported.
     """
 
     url: str
     size: int | None
     say: Notify
     stream: IO[bytes]
-    told: int = 0
+    timeout: float
+    block: int
+    tenths: int = 0
 
 
 def download(
-    url: str, target: Path, known_hash: str, *, size: int | None = None, tell: Notify | None = None
+    url: str,
+    target: Path,
+    known_hash: str,
+    *,
+    size: int | None = None,
+    tell: Notify | None = None,
+    timeout: float = 30.0,
+    block: int = 1 << 20,
 ) -> None:
-    """Download a file to a path, if its hash is the expected one.
+    """Download a file to a path if it has the expected hash.
 
-    Passing failures (429, 5xx, silence, a broken connection) are tried again, each time after a
-    longer wait or the one that the server asks for, from where the last attempt stopped if the
-    server can. A file with another hash is downloaded once more from its start.
+    Temporary failures (429, 5xx, timeout, a broken connection) are retried after increasing waits
+    or the wait that the server asks for. A retry continues where the last attempt stopped, if the
+    server supports ranges. A file with another hash is downloaded once more from the start.
 
     Parameters
     ----------
     url : str
     target : Path
-        Its directory exists. What is there stays until the download is whole and right.
+        Path of the file; its directory exists. An existing file stays until the download is
+        complete and correct.
     known_hash : str
         ``sha256:`` or ``md5:`` and hex digits.
     size : int, optional
-        In bytes, where it is known.
+        Size in bytes, if it is known.
     tell : callable, optional
-        Called with a line for people now and then.
+        Called with messages about the progress.
+    timeout : float
+        Seconds without an answer or a byte before an attempt fails.
+    block : int
+        Bytes per read.
 
     Raises
     ------
@@ -95,23 +114,23 @@ def download(
     """
     algorithm, _, expected = known_hash.partition(":")
     try:
-        with _collecting(target, expected) as (path, stream):
-            work = _Download(url, size, tell or (lambda _: None), stream)
+        with _partial_file(target, expected) as (path, stream):
+            transfer = _Download(url, size, tell or (lambda _: None), stream, timeout, block)
             for last in (False, True):
-                _complete(work)
-                with path.open("rb") as whole:
-                    got = hashlib.file_digest(whole, algorithm).hexdigest()
+                _download_all(transfer)
+                with path.open("rb") as file:
+                    got = hashlib.file_digest(file, algorithm).hexdigest()
                 if got == expected:
                     break
                 stream.truncate(0)
                 if last:
                     raise FetchError(
-                        f"the file at {url} is not the one that is expected",
+                        f"the file at {url} has an unexpected hash",
                         expected=f"{algorithm} {expected}",
                         got=f"{algorithm} {got}",
-                        hint="get the file elsewhere and give its place, or try again later",
+                        hint="get the file from another place, or try again later",
                     )
-                work.say(f"{url} arrived with another hash; downloading it once more")
+                transfer.say(f"{url} has an unexpected hash; downloading it again")
             with atomic_path(target) as temporary:
                 path.replace(temporary)
     except OSError as error:
@@ -122,15 +141,15 @@ def download(
 
 
 @contextlib.contextmanager
-def _collecting(target: Path, digest: str) -> Iterator[tuple[Path, IO[bytes]]]:
-    """Yield the file that collects a download, ours alone while the block runs.
+def _partial_file(target: Path, digest: str) -> Iterator[tuple[Path, IO[bytes]]]:
+    """Yield the file that receives a download, locked while the block runs.
 
-    It is the one that an earlier download of the same content left, unless another process is
-    filling that: then a private one.
+    Continue the partial file of an earlier download of the same content. If another process is
+    writing it, use a private file.
     """
     path = target.with_name(f".{target.name}.{digest[:12]}.part")
     stream = path.open("ab")
-    private = not _claim(path, stream)
+    private = not _lock(path, stream)
     if private:
         stream.close()
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
@@ -139,7 +158,7 @@ def _collecting(target: Path, digest: str) -> Iterator[tuple[Path, IO[bytes]]]:
         with stream:
             yield path, stream
     except OSError:
-        path.unlink(missing_ok=True)  # a full disk is not helped by what is kept on it
+        path.unlink(missing_ok=True)  # keep nothing on a full disk
         raise
     finally:
         with contextlib.suppress(FileNotFoundError):
@@ -147,8 +166,8 @@ def _collecting(target: Path, digest: str) -> Iterator[tuple[Path, IO[bytes]]]:
                 path.unlink()
 
 
-def _claim(path: Path, stream: IO[bytes]) -> bool:
-    """Return whether a file is now locked by us and still has its name."""
+def _lock(path: Path, stream: IO[bytes]) -> bool:
+    """Lock a file; return whether that worked and the path still names it."""
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return path.stat().st_ino == os.fstat(stream.fileno()).st_ino
@@ -156,81 +175,83 @@ def _claim(path: Path, stream: IO[bytes]) -> bool:
         return False
 
 
-def _complete(work: _Download) -> None:
-    """Bring the collecting file to its whole length, in as many attempts as that takes."""
-    furthest = os.fstat(work.stream.fileno()).st_size
+def _download_all(transfer: _Download) -> None:
+    """Fill the partial file, with retries."""
+    furthest = os.fstat(transfer.stream.fileno()).st_size
     failures = 0
     while True:
         try:
-            _attempt(work)
+            _attempt(transfer)
             return
-        except _PassingError as passing:
-            work.stream.flush()
-            reached = os.fstat(work.stream.fileno()).st_size
+        except _TemporaryError as failure:
+            transfer.stream.flush()
+            reached = os.fstat(transfer.stream.fileno()).st_size
             failures = 1 if reached > furthest else failures + 1
             furthest = max(furthest, reached)
             if failures >= _ATTEMPTS:
                 raise FetchError(
-                    f"{work.url} could not be downloaded: {passing}",
+                    f"{transfer.url} could not be downloaded: {failure}",
                     got=f"{_ATTEMPTS} attempts, {reached:,} bytes",
-                    hint="run the command again: it goes on where this one stopped",
-                ) from passing
-            wait = max(passing.wait, min(_FIRST_WAIT * 2 ** (failures - 1), _LONGEST_WAIT))
-            work.say(f"{work.url}: {passing}; trying again in {wait:.1f} s")
+                    hint="run the command again to continue the download",
+                ) from failure
+            wait = max(failure.wait, min(_FIRST_WAIT * 2 ** (failures - 1), _LONGEST_WAIT))
+            transfer.say(f"{transfer.url}: {failure}; trying again in {wait:.1f} s")
             time.sleep(wait)
 
 
-def _attempt(work: _Download) -> None:
-    """Ask for what is missing and append it."""
-    start = os.fstat(work.stream.fileno()).st_size
-    if work.size is not None and start >= work.size:
+def _attempt(transfer: _Download) -> None:
+    """Request the missing bytes and append them."""
+    start = os.fstat(transfer.stream.fileno()).st_size
+    if transfer.size is not None and start >= transfer.size:
         return
-    request = urllib.request.Request(work.url, headers={"User-Agent": "datacurate"})
+    request = urllib.request.Request(transfer.url, headers={"User-Agent": "datacurate"})
     if start:
         request.add_header("Range", f"bytes={start}-")
-    with _answered(request, work) as response:
-        if response.status != 206 or not _continues(response, start):
-            work.stream.truncate(0)
+    with _open_response(request, transfer) as response:
+        if response.status != 206 or not _starts_at(response, start):
+            transfer.stream.truncate(0)
             start = 0
         length = response.headers.get("Content-Length") or ""
-        total = start + int(length) if length.isdigit() else work.size
-        if not work.told:
-            work.say(f"downloading {work.url}" + (f" ({total / 1e6:,.0f} MB)" if total else ""))
+        total = start + int(length) if length.isdigit() else transfer.size
+        if not transfer.tenths:
+            transfer.say(
+                f"downloading {transfer.url}" + (f" ({total / 1e6:,.0f} MB)" if total else "")
+            )
         received = start
-        while block := _next_block(response):
-            work.stream.write(block)
+        while block := _read_block(response, transfer.block):
+            transfer.stream.write(block)
             received += len(block)
-            if work.size is not None and received > work.size:
-                break  # more than there should be: the hash will tell
-            if total and received * 10 // total > work.told:
-                work.told = received * 10 // total
-                work.say(f"downloaded {received * 100 // total} %")
-        work.stream.flush()
+            if transfer.size is not None and received > transfer.size:
+                break  # too many bytes: the hash will differ
+            if total and received * 10 // total > transfer.tenths:
+                transfer.tenths = received * 10 // total
+                transfer.say(f"downloaded {received * 100 // total} %")
+        transfer.stream.flush()
     if total is not None and received < total:
-        raise _PassingError(f"the download was cut off after {received:,} of {total:,} bytes")
+        raise _TemporaryError(f"the download stopped after {received:,} of {total:,} bytes")
 
 
-def _continues(response: Any, start: int) -> bool:
-    """Return whether an answer to a range begins where it was asked to."""
+def _starts_at(response: Any, start: int) -> bool:
+    """Return whether the response to a range request starts at the requested byte."""
     return str(response.headers.get("Content-Range", "")).startswith(f"bytes {start}-")
 
 
 @contextlib.contextmanager
-def _answered(request: urllib.request.Request, work: _Download) -> Iterator[Any]:
+def _open_response(request: urllib.request.Request, transfer: _Download) -> Iterator[Any]:
     try:
-        response = urllib.request.urlopen(request, timeout=_PATIENCE)
+        response = urllib.request.urlopen(request, timeout=transfer.timeout)
     except urllib.error.HTTPError as error:
         error.close()
         answer = f"the server answered {error.code} {error.reason}"
-        if error.code == 416:  # the kept part is no part of this file
-            work.stream.truncate(0)
-            raise _PassingError(answer) from error
-        if error.code in _PASSING:
-            raise _PassingError(answer, _asked_wait(error.headers)) from error
+        if error.code == 416:  # the partial file does not belong to this file
+            transfer.stream.truncate(0)
+            raise _TemporaryError(answer) from error
+        if error.code in _TEMPORARY_STATUS:
+            raise _TemporaryError(answer, retry_after(error.headers)) from error
         raise FetchError(f"{request.full_url} could not be downloaded: {answer}") from error
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
-        # No such host, no route and nobody listening will be the same in a minute.
+        # Unknown hosts, missing routes and refused connections rarely change within a minute.
         if (
             isinstance(reason, socket.gaierror | ConnectionRefusedError | ssl.SSLError)
             or getattr(reason, "errno", None) in _NO_ROUTE
@@ -239,20 +260,20 @@ def _answered(request: urllib.request.Request, work: _Download) -> Iterator[Any]
                 f"{request.full_url} could not be downloaded: {reason}",
                 hint="check the network connection",
             ) from error
-        raise _PassingError(str(reason) or type(reason).__name__) from error
+        raise _TemporaryError(str(reason) or type(reason).__name__) from error
     with response:
         yield response
 
 
-def _asked_wait(headers: Any) -> float:
-    """Return the seconds that a server asks to wait, within reason; dates are not understood."""
-    asked = str(headers.get("Retry-After") or "")
-    return min(float(asked), _LONGEST_WAIT) if asked.isdecimal() else 0.0
+def retry_after(headers: Any) -> float:
+    """Return the seconds of a Retry-After header, limited; dates are ignored."""
+    value = str(headers.get("Retry-After") or "")
+    return min(float(value), _LONGEST_WAIT) if value.isdecimal() else 0.0
 
 
-def _next_block(response: Any) -> bytes:
+def _read_block(response: Any, size: int) -> bytes:
     try:
-        block: bytes = response.read(_BLOCK)
+        block: bytes = response.read(size)
     except (OSError, http.client.HTTPException) as error:
-        raise _PassingError(f"the connection broke off: {error}") from error
+        raise _TemporaryError(f"the connection broke: {error}") from error
     return block

@@ -1,7 +1,7 @@
-"""Data sets on the Hugging Face Hub: the one place that calls its client.
+"""Access data sets on the Hugging Face Hub; the only module that calls its client.
 
-The client does the transfers, the cache and the token; here its errors become ours, failures that
-pass are tried again, and nothing is printed.
+The client does the transfers and manages the cache and the token. This module translates its
+errors, retries temporary failures, and prints nothing.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from typing import Any, TypeVar
 from datacurate.errors import DatacurateError, FetchError, PublishError, UnreachableError
 from datacurate.fingerprints import sha256_file
 
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-_WAITS = (1.0, 2.0, 4.0)  # seconds between attempts, beside those that the client makes itself
+_TEMPORARY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+_WAITS = (1.0, 2.0, 4.0)  # seconds between attempts, in addition to the client's own retries
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Head:
-    """A repository at a moment.
+    """The newest commit of a repository.
 
     Attributes
     ----------
     commit : str
         40 hex digits.
     files : tuple of str
-        The paths it states, which are its owner's words and not checked.
+        Paths in the repository; chosen by its owner and not checked.
     """
 
     commit: str
@@ -40,7 +40,7 @@ class Head:
 
 
 def offline() -> bool:
-    """Return whether the user has told the Hub's client to do without the network."""
+    """Return whether the user has set the Hub's client to offline mode."""
     from huggingface_hub import constants
 
     return bool(constants.HF_HUB_OFFLINE)
@@ -49,27 +49,26 @@ def offline() -> bool:
 def dataset_snapshot(
     repository: str, *, revision: str | None = None, folder: Path | None = None
 ) -> Path:
-    """Download the parquet files of a data set repository.
+    """Download the Parquet files of a data set repository.
 
     Parameters
     ----------
     repository : str
         ``owner/name``.
     revision : str, optional
-        A branch, tag or commit; the default branch if not given.
+        A branch, tag or commit; by default the default branch.
     folder : Path, optional
-        Where to put the files; the Hub's own cache if not given, from which they are also taken
-        when there is no network.
+        Folder for the files. By default the Hub's cache, which also serves without a network.
 
     Returns
     -------
     Path
-        The folder that holds them.
+        The folder of the files.
 
     Raises
     ------
     FetchError
-        If there is no such repository or revision, no access to it, or no network.
+        If the repository or revision does not exist, or there is no access or no network.
     """
     with _errors(FetchError, f"the data set {repository} could not be downloaded from the Hub"):
         place = _client().snapshot_download(
@@ -83,49 +82,49 @@ def dataset_snapshot(
 
 
 def head(repository: str, revision: str | None = None) -> Head:
-    """Return the commit that a revision of a data set repository means now, and its files.
+    """Return the current commit of a revision of a data set repository, and its files.
 
     Raises
     ------
     UnreachableError
         If the Hub cannot be reached.
     FetchError
-        If there is no such repository or revision, or no access to it.
+        If the repository or revision does not exist, or there is no access.
     """
     what = f"{repository} cannot be looked up on the Hub"
     with _errors(FetchError, what):
-        info = _patiently(lambda: _api().dataset_info(repository, revision=revision))
+        info = _with_retries(lambda: _api().dataset_info(repository, revision=revision))
         if not info.sha:
             raise FetchError(f"{what}: it has no commit")
         return Head(info.sha, tuple(file.rfilename for file in info.siblings or ()))
 
 
 def cached_file(repository: str, file: str, revision: str | None = None) -> Path | None:
-    """Return a repository's file as the Hub's cache has it, or None; uses no network."""
-    found = _client().try_to_load_from_cache(
+    """Return the path of a repository's file in the Hub's cache, or None; use no network."""
+    path = _client().try_to_load_from_cache(
         repository, file, repo_type="dataset", revision=revision
     )
-    return Path(found) if isinstance(found, str) else None
+    return Path(path) if isinstance(path, str) else None
 
 
 def fetch_file(repository: str, file: str, revision: str, *, again: bool = False) -> Path:
-    """Return a file of a data set repository from the Hub's cache, downloaded if need be.
+    """Return the cached path of a file of a data set repository; download it if necessary.
 
     Parameters
     ----------
     repository, file : str
     revision : str
-        A branch, tag or commit. The folder of the file has the commit's name.
+        A branch, tag or commit. The folder of the returned path has the name of the commit.
     again : bool
-        Whether to download it although it is cached.
+        Whether to download the file even if it is cached.
 
     Raises
     ------
     FetchError
-        If it cannot be had.
+        If the file cannot be downloaded.
     """
     with _errors(FetchError, f"{file} of {repository} could not be downloaded from the Hub"):
-        place = _patiently(
+        place = _with_retries(
             lambda: _client().hf_hub_download(
                 repository, file, repo_type="dataset", revision=revision, force_download=again
             )
@@ -139,13 +138,13 @@ def holds_same(repository: str, file: str, commit: str, local: Path) -> bool | N
     Raises
     ------
     FetchError
-        If that cannot be found out.
+        If the Hub cannot answer.
     """
     with _errors(FetchError, f"{repository} cannot be looked up on the Hub"):
-        found = _patiently(
+        infos = _with_retries(
             lambda: _api().get_paths_info(repository, file, repo_type="dataset", revision=commit)
         )
-    for info in found:
+    for info in infos:
         if getattr(info, "lfs", None) is not None:
             return bool(info.lfs.sha256 == sha256_file(local))
         if hasattr(info, "blob_id"):
@@ -161,10 +160,10 @@ def create_repository(repository: str, *, private: bool) -> None:
     Raises
     ------
     PublishError
-        If that is not allowed, or the Hub cannot be reached.
+        If access is denied or the Hub cannot be reached.
     """
     with _errors(PublishError, f"the repository {repository} could not be created"):
-        _patiently(
+        _with_retries(
             lambda: _api().create_repo(
                 repository, repo_type="dataset", private=private or None, exist_ok=True
             )
@@ -174,27 +173,27 @@ def create_repository(repository: str, *, private: bool) -> None:
 def commit_folder(
     repository: str, folder: Path, files: Sequence[str], *, message: str, parent: str
 ) -> str:
-    """Put files into a data set repository in one commit, and return the commit.
+    """Add files to a data set repository in one commit; return the commit.
 
     Parameters
     ----------
     repository : str
     folder : Path
     files : sequence of str
-        Paths in the folder, which are the paths in the repository.
+        Paths in the folder, and also in the repository.
     message : str
     parent : str
-        The commit that was looked at; if there is another one by now, nothing is changed.
+        The expected newest commit. If there is a newer one, nothing is changed.
 
     Raises
     ------
     PublishError
-        If anything fails; then the repository is as it was.
+        If anything fails; the repository is unchanged.
     """
     client = _client()
     with _errors(PublishError, f"{repository} could not be written"):
-        # A commit whose answer was lost is not made twice: the second one finds another parent.
-        done = _patiently(
+        # A retry cannot commit twice: after the first commit the parent has changed.
+        info = _with_retries(
             lambda: _api().create_commit(
                 repository,
                 [client.CommitOperationAdd(file, folder / file) for file in files],
@@ -203,7 +202,7 @@ def commit_folder(
                 parent_commit=parent,
             )
         )
-    return str(done.oid)
+    return str(info.oid)
 
 
 def dataset_card(metadata: Mapping[str, Any], body: str) -> str:
@@ -213,7 +212,7 @@ def dataset_card(metadata: Mapping[str, Any], body: str) -> str:
 
 
 def _client() -> Any:
-    import huggingface_hub  # slow to import, and needed for nothing else here
+    import huggingface_hub  # slow to import
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()
@@ -224,41 +223,41 @@ def _api() -> Any:
     return _client().HfApi()
 
 
-def _patiently(work: Callable[[], T]) -> T:
-    """Return what a call returns, after more attempts if it fails in a way that may pass."""
+def _with_retries(work: Callable[[], T]) -> T:
+    """Call a function; retry it after temporary failures."""
     for wait in _WAITS:
         try:
             return work()
         except Exception as error:
-            if not _may_pass(error):
+            if not _is_temporary(error):
                 raise
             time.sleep(wait)
     return work()
 
 
-def _may_pass(error: BaseException) -> bool:
-    causes = _chain(error)
+def _is_temporary(error: BaseException) -> bool:
+    causes = _error_chain(error)
     if status := next(filter(None, map(_status, causes)), None):
-        return status in _PASSING
-    return not any(map(_is_unreachable, causes)) and any(map(_is_broken, causes))
+        return status in _TEMPORARY_STATUS
+    return not any(map(_is_unreachable, causes)) and any(map(_is_interrupted, causes))
 
 
-def _chain(error: BaseException) -> list[BaseException]:
-    """Return an error and what caused it: the client wraps what its transport says."""
-    found: list[BaseException] = []
-    following: BaseException | None = error
-    while following is not None and following not in found:
-        found.append(following)
-        following = following.__cause__ or following.__context__
-    return found
+def _error_chain(error: BaseException) -> list[BaseException]:
+    """Return an error and its causes: the client wraps the errors of its transport."""
+    chain: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and current not in chain:
+        chain.append(current)
+        current = current.__cause__ or current.__context__
+    return chain
 
 
 def _status(error: BaseException) -> int | None:
-    """Return the HTTP status that an error is about, if it is about one."""
+    """Return the HTTP status of an error, if it has one."""
     return getattr(getattr(error, "response", None), "status_code", None)
 
 
-# The client has changed its transport before, so that is known by the names of its errors.
+# The client has changed its transport before, so its errors are recognised by their names.
 
 
 def _is_unreachable(error: BaseException) -> bool:
@@ -266,37 +265,37 @@ def _is_unreachable(error: BaseException) -> bool:
     return bool(names & {"OfflineModeIsEnabled", "ConnectError", "ConnectTimeout", "ProxyError"})
 
 
-def _is_broken(error: BaseException) -> bool:
+def _is_interrupted(error: BaseException) -> bool:
     names = {kind.__name__ for kind in type(error).__mro__}
     return bool(names & {"TransportError", "ConnectionError", "Timeout", "TimeoutError"})
 
 
 @contextlib.contextmanager
 def _errors(kind: type[DatacurateError], what: str) -> Iterator[None]:
-    """Turn whatever the client raises into an error of ours that says what to do."""
+    """Turn every error of the client into a datacurate error with the next step."""
     try:
         yield
     except DatacurateError:
         raise
-    except Exception as error:  # its transport's errors share no base class with its own
-        names = {kind.__name__ for cause in _chain(error) for kind in type(cause).__mro__}
-        status = next(filter(None, map(_status, _chain(error))), None)
-        reason, hint = _explained(names, status, error)
-        if status is None and any(map(_is_unreachable, _chain(error))):
+    except Exception as error:  # the errors of client and transport share no base class
+        names = {kind.__name__ for cause in _error_chain(error) for kind in type(cause).__mro__}
+        status = next(filter(None, map(_status, _error_chain(error))), None)
+        reason, hint = _explain(names, status, error)
+        if status is None and any(map(_is_unreachable, _error_chain(error))):
             unreachable = UnreachableError if kind is FetchError else kind
             raise unreachable(f"{what}: {reason}", hint=hint) from error
         raise kind(f"{what}: {reason}", hint=hint) from error
 
 
-def _explained(names: set[str], status: int | None, error: BaseException) -> tuple[str, str]:
-    """Return what an error of the client means, and the next step."""
+def _explain(names: set[str], status: int | None, error: BaseException) -> tuple[str, str]:
+    """Return the reason of an error of the client, and the next step."""
     lines = str(error).strip().splitlines()
-    said = lines[0] if lines else type(error).__name__
+    message = lines[0] if lines else type(error).__name__
     log_in = "log in with `hf auth login`, or set HF_TOKEN, with a token that may do this"
     if "OfflineModeIsEnabled" in names:
         return "HF_HUB_OFFLINE is set", "unset HF_HUB_OFFLINE"
     if "GatedRepoError" in names:
-        return "access to it must be asked for", "ask for access on its page on the Hub"
+        return "access must be requested", "request access on its page on the Hub"
     if status == 401 and "RepositoryNotFoundError" not in names:
         return "the Hub does not accept the token (401)", log_in
     if "RepositoryNotFoundError" in names:
@@ -308,9 +307,9 @@ def _explained(names: set[str], status: int | None, error: BaseException) -> tup
     if status == 403:
         return "permission denied (403)", log_in
     if status in (409, 412):
-        return "somebody else changed it meanwhile", "run the command again"
+        return "it has changed in the meantime", "run the command again"
     if names & {"ConnectError", "ConnectTimeout"}:
         return "the Hub cannot be reached", "check the network connection"
-    if status in _PASSING:
-        return f"the Hub answers {status} again and again", "try again later"
-    return said, "check its name, whether you are logged in to the Hub, and the network"
+    if status in _TEMPORARY_STATUS:
+        return f"the Hub keeps answering {status}", "try again later"
+    return message, "check its name, whether you are logged in to the Hub, and the network"

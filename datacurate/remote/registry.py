@@ -1,4 +1,4 @@
-"""The registry of published ranks: what there is under which name, and where."""
+"""The registry of published ranks: names, contents and sources."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ _PLACE: Mapping[Kind, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Source:
-    """One place where ranks can be had.
+    """One source of published ranks.
 
     Attributes
     ----------
     kind : str
         ``"upstream"``: the authors' array at a URL; ``"hub"``: a rank file in a data set
-        repository; ``"bundled"``: a rank file that ships with the package.
+        repository; ``"bundled"``: a rank file that comes with the package.
     size : int
-        Of the file that is transferred, in bytes.
+        Size of the transferred file in bytes.
     sha256 : str
-        Of that file, 64 hex digits.
+        Hash of the transferred file, 64 hex digits.
     url, repository, revision, file : str
-        As far as the kind has them; the revision is a full commit.
+        Those that the kind has; empty otherwise. The revision is a full commit.
     """
 
     kind: Kind
@@ -57,7 +57,7 @@ class Source:
 
     @property
     def address(self) -> str:
-        """The place in a line, pinned."""
+        """The pinned address in one line."""
         match self.kind:
             case "upstream":
                 return self.url
@@ -68,7 +68,7 @@ class Source:
 
     @property
     def short(self) -> str:
-        """The place in a few words."""
+        """The source in a few words."""
         match self.kind:
             case "upstream":
                 return f"the authors, {self.url.split('/')[2]}"
@@ -80,7 +80,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Entry:
-    """Published ranks.
+    """The registry entry of published ranks.
 
     Attributes
     ----------
@@ -89,20 +89,20 @@ class Entry:
     examples : int
         N.
     recipe : str
-        How they were made, in words or as a recipe's name.
+        Name or description of the recipe.
     runs : int
     agreement : float or None
-        Spearman's correlation with the ranks the paper's authors published; None where these are
-        of other data.
+        Spearman's correlation with the ranks that the paper's authors published; None for other
+        data.
     content_sha256 : str
-        Of the rank file, from whichever source it comes.
+        Content hash of the rank file; the same for every source.
     sources : tuple of Source
-        In the order in which they are tried.
+        In the order of preference.
     origin : str
-        Where the ranks were published first; recorded with them, whichever mirror they come from.
+        Address of the first publication; recorded in the rank file for every source.
     licence : str
     stands_in_for : str
-        The name of the ranks that these are used for, with a warning, when those cannot be had.
+        Name of the ranks that these replace, with a warning, if those are not available.
     """
 
     name: str
@@ -121,46 +121,46 @@ class Entry:
 
 
 def load(directory: Path | None = None) -> dict[str, Entry]:
-    """Return the registry, by name.
+    """Return the entries of a registry by name.
 
     Parameters
     ----------
     directory : Path, optional
-        That holds ``registry.toml``; by default that of the package.
+        Folder of ``registry.toml``; by default that of the package.
 
     Raises
     ------
     FileError
-        If it cannot be read, or an entry does not hold.
+        If it cannot be read or an entry is not valid.
     """
     path = (directory or artifacts_directory()) / _FILE
-    return _parsed(path, _text(path))
+    return _parse(path, _text(path))
 
 
 def register(directory: Path, entry: Entry) -> None:
-    """Write an entry to a registry, in the place of an earlier one of its name.
+    """Write an entry to a registry; replace an earlier entry of the same name.
 
     Parameters
     ----------
     directory : Path
-        That holds ``registry.toml``; everything else in it stays as it is.
+        Folder of ``registry.toml``; its other entries stay unchanged.
     entry : Entry
 
     Raises
     ------
     FileError
-        If the registry cannot be read, or would not hold with the entry.
+        If the registry cannot be read, or is not valid with the entry.
     OutputError
         If it cannot be written.
     """
     path = directory / _FILE
-    key = re.escape(_key(entry.name))
-    # From its heading to the next that is not of its sources.
+    key = re.escape(_toml_key(entry.name))
+    # From the heading of the entry to the next heading that is not one of its sources.
     block = re.compile(
         rf"^\[ranks\.{key}\]\n(?:(?!\[).*\n|\[\[ranks\.{key}\.sources\]\]\n)*", re.MULTILINE
     )
     text = block.sub("", _text(path)).rstrip() + "\n\n" + _block(entry)
-    _parsed(path, text)
+    _parse(path, text)
     write_text(path, text)
 
 
@@ -171,40 +171,41 @@ def _text(path: Path) -> str:
         raise FileError(f"the registry {path} cannot be read: {error}") from error
 
 
-def _parsed(path: Path, text: str) -> dict[str, Entry]:
+def _parse(path: Path, text: str) -> dict[str, Entry]:
     try:
         values = tomllib.loads(text)
     except ValueError as error:
         raise FileError(f"the registry {path} cannot be read: {error}") from error
     if values.get("format") != _FORMAT:
         raise FileError(
-            f"the registry {path} is of another format",
+            f"the registry {path} has an unknown format",
             expected=str(_FORMAT),
             got=str(values.get("format")),
-            hint="install the datacurate it came with",
+            hint="install the version of datacurate that it came with",
         )
     try:
         entries = {name: _entry(name, entry) for name, entry in values["ranks"].items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FileError(f"the registry {path} does not hold: {error}") from error
+        raise FileError(f"the registry {path} is not valid: {error}") from error
     return entries
 
 
 def stand_in(entries: Mapping[str, Entry], name: str) -> Entry | None:
-    """Return the ranks that are used when those of a name cannot be had, or None."""
+    """Return the ranks that replace those of a name if they are not available, or None."""
     return next((entry for entry in entries.values() if entry.stands_in_for == name), None)
 
 
 def check_name(name: str) -> str:
-    """Return a name of ranks if it is one, and no path.
+    """Return a name of published ranks unchanged if it is valid.
 
     Raises
     ------
     UsageError
+        If the name is not valid, for example because it is a path.
     """
     if not _NAME.fullmatch(name) or ".." in name:
         raise UsageError(
-            f"{name!r} is no name of published ranks",
+            f"{name!r} is not a valid name of published ranks",
             expected="letters, digits, dots, hyphens and underscores",
             hint="datacurate fetch lists the names there are",
         )
@@ -212,46 +213,47 @@ def check_name(name: str) -> str:
 
 
 def check_repository(repository: str) -> str:
-    """Return the name of a repository on the Hub if it is one.
+    """Return the name of a repository on the Hub unchanged if it is valid.
 
     Raises
     ------
     UsageError
+        If the name does not have the form ``owner/name``.
     """
     if not _REPOSITORY.fullmatch(repository) or ".." in repository or "--" in repository:
-        raise UsageError(f"{repository!r} is no repository on the Hub", expected="OWNER/NAME")
+        raise UsageError(f"{repository!r} is not a repository on the Hub", expected="OWNER/NAME")
     return repository
 
 
 def is_commit(revision: str) -> bool:
-    """Return whether a revision is a full commit, which never means anything else later."""
+    """Return whether a revision is a full commit, whose content never changes."""
     return _COMMIT.fullmatch(revision) is not None
 
 
 def _block(entry: Entry) -> str:
-    """Return an entry as the registry's file has it, without what is empty."""
-    lines = [f"[ranks.{_key(entry.name)}]"]
+    """Return the TOML text of an entry, without empty values."""
+    lines = [f"[ranks.{_toml_key(entry.name)}]"]
     for field in fields(entry):
         value = getattr(entry, field.name)
         if field.name not in ("name", "sources") and value not in ("", None):
             lines.append(f"{field.name} = {json.dumps(value, ensure_ascii=False)}")
     for source in entry.sources:
-        lines += ["", f"[[ranks.{_key(entry.name)}.sources]]"]
+        lines += ["", f"[[ranks.{_toml_key(entry.name)}.sources]]"]
         stated = {key: getattr(source, key) for key in ("kind", *_PLACE[source.kind])}
         for key, value in {**stated, "size": source.size, "sha256": source.sha256}.items():
             lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}")
     return "\n".join(lines) + "\n"
 
 
-def _key(name: str) -> str:
-    """Return a name as a key of TOML, in which a dot would separate two."""
+def _toml_key(name: str) -> str:
+    """Return a name as a TOML key; a name with dots needs quotes."""
     return json.dumps(name) if "." in name else name
 
 
 def _entry(name: str, values: Mapping[str, Any]) -> Entry:
-    """Return an entry, or raise ValueError, TypeError or KeyError for one that does not hold."""
+    """Return an entry; raise ValueError, TypeError or KeyError if it is not valid."""
     if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no name")
+        raise ValueError(f"{name!r} is not a valid name")
     sources = tuple(_source(name, source) for source in values["sources"])
     if not sources:
         raise ValueError(f"{name} has no source")
@@ -260,7 +262,7 @@ def _entry(name: str, values: Mapping[str, Any]) -> Entry:
         raise ValueError(f"{name} would mean {len(files)} different rank files")
     entry = Entry(name=name, **{**values, "sources": sources})
     if not _SHA256.fullmatch(entry.content_sha256):
-        raise ValueError(f"content_sha256 of {name} is no sha256")
+        raise ValueError(f"content_sha256 of {name} is not a sha256")
     return entry
 
 
@@ -273,11 +275,11 @@ def _source(name: str, values: Mapping[str, Any]) -> Source:
     if not _SHA256.fullmatch(source.sha256) or source.size < 1:
         raise ValueError(f"a source of {name} is not pinned by size and sha256")
     if source.kind == "upstream" and not _URL.fullmatch(source.url):
-        raise ValueError(f"{source.url!r} is no address of a file")
+        raise ValueError(f"{source.url!r} is not the address of a file")
     if source.kind == "hub" and not (
         _REPOSITORY.fullmatch(source.repository) and is_commit(source.revision)
     ):
-        raise ValueError(f"a source of {name} is no repository at a full commit")
+        raise ValueError(f"a source of {name} is not a repository at a full commit")
     path = PurePosixPath(source.file)
     if path.is_absolute() or ".." in path.parts or "\\" in source.file:
         raise ValueError(f"{source.file!r} leaves its folder")

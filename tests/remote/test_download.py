@@ -1,4 +1,4 @@
-"""Downloads are whole and right, or leave nothing but a start to go on from."""
+"""A download is complete and correct, or leaves only a part from which to continue."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from datacurate.errors import FetchError, OutputError
-from datacurate.remote import download as module
-from datacurate.remote.download import download
+from datacurate.remote.download import download, retry_after
 from tests.loopback import Server
 
 DATA = bytes(range(256)) * 5000
@@ -36,18 +35,15 @@ def place(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The waits between attempts, which tests do not sit out."""
+    """The waits between attempts, recorded instead of slept."""
     waited: list[float] = []
     monkeypatch.setattr("time.sleep", waited.append)
     return waited
 
 
-def test_the_file_arrives_and_progress_is_told(
-    server: Server, place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_BLOCK", 100_000)
+def test_the_file_arrives_and_progress_is_reported(server: Server, place: Path) -> None:
     lines: list[str] = []
-    download(f"{server.url}/file", place / "file", SUM, tell=lines.append)
+    download(f"{server.url}/file", place / "file", SUM, tell=lines.append, block=100_000)
     assert (place / "file").read_bytes() == DATA
     assert list(place.iterdir()) == [place / "file"]
     assert lines[0] == f"downloading {server.url}/file (1 MB)"
@@ -87,8 +83,8 @@ def test_passing_failures_are_got_past(
     ("name", "message", "requests"),
     [
         ("absent", r"could not be downloaded: the server answered 404", 1),
-        ("other", "is not the one that is expected", 2),
-        ("longer", "is not the one that is expected", 2),
+        ("other", "has an unexpected hash", 2),
+        ("longer", "has an unexpected hash", 2),
     ],
 )
 def test_failures_leave_everything_as_it_was(
@@ -116,17 +112,15 @@ def test_a_server_that_never_recovers_is_given_up(
     assert not list(place.iterdir())
 
 
-def test_the_wait_that_a_server_asks_for_is_kept_within_reason(
-    server: Server, place: Path, waits: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_wait_that_a_server_asks_for_is_limited() -> None:
     for asked, waited in (("7", 7.0), ("86400", 60.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 0.0)):
-        assert module._asked_wait({"Retry-After": asked}) == waited
+        assert retry_after({"Retry-After": asked}) == waited
 
 
-def test_what_arrived_is_kept_for_the_next_time(server: Server, place: Path) -> None:
-    with pytest.raises(FetchError, match="cut off") as caught:
+def test_received_bytes_are_kept_for_the_next_attempt(server: Server, place: Path) -> None:
+    with pytest.raises(FetchError, match="the download stopped after") as caught:
         download(f"{server.url}/cut-file", place / "file", SUM)
-    assert "goes on where this one stopped" in (caught.value.hint or "")
+    assert "run the command again to continue" in (caught.value.hint or "")
     kept = (place / PART).read_bytes()
     assert 0 < len(kept) < len(DATA)
     assert DATA.startswith(kept)
@@ -139,7 +133,7 @@ def test_what_arrived_is_kept_for_the_next_time(server: Server, place: Path) -> 
 
 @pytest.mark.parametrize("kept", [b"of another file", DATA + b"more", DATA[:-1] + b"x"])
 @pytest.mark.parametrize("size", [len(DATA), None])
-def test_a_wrong_start_is_not_gone_on_from(
+def test_a_wrong_partial_file_is_not_continued(
     server: Server, place: Path, kept: bytes, size: int | None
 ) -> None:
     (place / PART).write_bytes(kept)
@@ -148,7 +142,7 @@ def test_a_wrong_start_is_not_gone_on_from(
     assert list(place.iterdir()) == [place / "file"]
 
 
-def test_another_process_at_the_same_file_is_left_alone(server: Server, place: Path) -> None:
+def test_the_partial_file_of_another_process_is_not_touched(server: Server, place: Path) -> None:
     with (place / PART).open("ab") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         other.write(b"theirs")
@@ -168,7 +162,9 @@ def test_wrong_bytes_show_both_sums(server: Server, place: Path) -> None:
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9/file", "http://nowhere.invalid/file"])
-def test_no_network_is_said_at_once(place: Path, address: str, waits: list[float]) -> None:
+def test_a_missing_network_is_reported_at_once(
+    place: Path, address: str, waits: list[float]
+) -> None:
     with pytest.raises(FetchError, match="could not be downloaded") as caught:
         download(address, place / "file", SUM)
     assert "network" in (caught.value.hint or "")
@@ -182,10 +178,9 @@ def test_a_place_that_cannot_be_written(server: Server, place: Path) -> None:
     assert not server.requests
 
 
-def test_a_silent_server_is_given_up(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PATIENCE", 0.2)
+def test_a_silent_server_is_given_up(place: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with pytest.raises(FetchError, match="timed out"):
-            download(f"http://127.0.0.1:{port}/file", place / "file", SUM)
+            download(f"http://127.0.0.1:{port}/file", place / "file", SUM, timeout=0.2)
     assert not list(place.iterdir())

@@ -107,15 +107,15 @@ def test_bytes_that_stay_wrong_show_both_hashes(hub: Hub, commit: str, payload: 
         ("some/ranks", "made", "v9", "no such revision"),
         ("some/ranks", "made", "0" * 40, "no such revision"),
         ("some/ranks", "other", None, f"has no file other.ranks.h5\n  got:      '{FILE}'"),
-        ("some/ranks", "a/made", None, "is no name"),
-        ("some/ranks", "../made", None, "is no name"),
-        ("some/ranks", "..", None, "is no name"),
-        ("some/ranks", "/etc/made", None, "is no name"),
-        ("some/ranks", "", None, "is no name"),
-        ("some/ranks/../x", "made", None, "is no repository"),
-        ("../../x", "made", None, "is no repository"),
-        ("ranks", "made", None, "is no repository"),
-        ("http://127.0.0.1/x", "made", None, "is no repository"),
+        ("some/ranks", "a/made", None, "is not a valid name"),
+        ("some/ranks", "../made", None, "is not a valid name"),
+        ("some/ranks", "..", None, "is not a valid name"),
+        ("some/ranks", "/etc/made", None, "is not a valid name"),
+        ("some/ranks", "", None, "is not a valid name"),
+        ("some/ranks/../x", "made", None, "is not a repository"),
+        ("../../x", "made", None, "is not a repository"),
+        ("ranks", "made", None, "is not a repository"),
+        ("http://127.0.0.1/x", "made", None, "is not a repository"),
     ],
 )
 def test_bad_input(
@@ -124,7 +124,7 @@ def test_bad_input(
     with pytest.raises(DatacurateError) as caught:
         fetch_from(repository, name, revision)
     assert message in str(caught.value)
-    assert isinstance(caught.value, UsageError) == ("is no " in message)
+    assert isinstance(caught.value, UsageError) == ("is not a " in message)
 
 
 def test_tokens(hub: Hub, payload: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

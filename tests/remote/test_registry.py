@@ -145,7 +145,7 @@ def test_the_published_file_gives_the_registered_ranks(
         )
         registry.write()
         monkeypatch.setenv("DATACURATE_ARTIFACTS", str(registry.folder))
-        with pytest.raises(FetchError, match="not the one that is expected") as caught:
+        with pytest.raises(FetchError, match="has an unexpected hash") as caught:
             fetching.fetch("cifar10")
         assert caught.value.expected == f"sha256 {entry.sources[0].sha256}"
         assert len(server.requests) == 2
@@ -237,7 +237,7 @@ def test_a_changed_bundled_file_is_refused(registry: Registry) -> None:
         ({"kind": "bundled", "file": "/a"}, "leaves its folder"),
         ({"kind": "bundled", "file": "a", "sha256": "b"}, "not pinned"),
         ({"kind": "bundled", "file": "a", "size": 0}, "not pinned"),
-        ({"kind": "upstream", "url": "file:///etc/passwd"}, "no address"),
+        ({"kind": "upstream", "url": "file:///etc/passwd"}, "not the address"),
         ({"kind": "hub", "file": "a", "repository": "a/b", "revision": "main"}, "full commit"),
         ({"kind": "bundled", "file": "a", "colour": "red"}, "colour"),
     ],
