@@ -1,7 +1,7 @@
-"""The command line: thin over the library, and the only place that speaks.
+"""The command line: a thin layer over the library, and the only place that prints.
 
-Nothing here imports torch, numpy or the library's numerical parts before a command that computes
-is called, so that ``datacurate --help`` answers at once.
+torch, numpy and the numerical parts of the library are imported only when a command computes, so
+that ``datacurate --help`` answers at once.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from datacurate.cli.verify import verify
 
 app = typer.Typer(
     name="datacurate",
-    help="Find, rank and prune the training images that hurt adversarial robustness, "
-    "and prove what pruning did.",
+    help="Find, rank and prune the training images that are hard to learn under attack, "
+    "and measure what pruning does.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    # Plain help: drawing boxes takes as long to import as all the rest.
+    # Plain help, because importing what draws boxes doubles the time of --help.
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -1,4 +1,4 @@
-"""`datacurate align`: ranks → the same ranks for another order of the images."""
+"""`datacurate align`: carry ranks over to another order of the images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from datacurate.cli import console
 from datacurate.cli.options import Data, Force, Json
-from datacurate.cli.sources import recorded_data
+from datacurate.cli.sources import load_arguments
 
 
 def align(
@@ -22,9 +22,9 @@ def align(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Carry ranks over to the same images in another order, found by the hash of their pixels.
+    """Carry ranks over to the same images in another order, matched by the hash of their pixels.
 
-    Says how many images are there more than once, are missing, or were never ranked.
+    Print how many images are duplicates, are missing, or were never ranked.
 
     Example: datacurate align cifar10.ranks.h5 --data ~/data/shuffled --out mine.ranks.h5
     """
@@ -39,23 +39,24 @@ def align(
     if out.resolve() == file.resolve():
         raise FileError(f"{out} is the rank file itself", hint="choose another --out")
     ranks = rankfile.read(file)
-    images = load_train(*recorded_data(ranks.identity.name, data), tell=console.note)
+    images = load_train(*load_arguments(ranks.identity.name, data), tell=console.note)
     parent = {"name": file.name, "sha256": sha256_file(file)}
-    found = carry_over(ranks, images.identity, parent, images.stated_source)
-    if found.missing:
-        console.warn(f"missing: {found.missing:,} ranked images are not in this data")
-    if found.foreign:
-        console.warn(f"foreign: {found.foreign:,} images were never ranked and will not be kept")
-    if found.relabelled:
-        console.warn(f"relabelled: {found.relabelled:,} images were ranked under another label")
-    if found.surplus:
-        console.warn(f"surplus: {found.surplus:,} copies are more than were ranked")
-    content = rankfile.write(out, found.rank_file, force)
+    result = carry_over(ranks, images.identity, parent, images.stated_source)
+    if result.missing:
+        console.warn(f"missing: {result.missing:,} ranked images are not in this data")
+    if result.foreign:
+        console.warn(f"foreign: {result.foreign:,} images were never ranked and will not be kept")
+    if result.relabelled:
+        console.warn(f"relabelled: {result.relabelled:,} images were ranked under another label")
+    if result.surplus:
+        console.warn(f"surplus: {result.surplus:,} more copies than were ranked")
+    content = rankfile.write(out, result.rank_file, force)
     if as_json:
-        console.print_json({"file": str(out), "content_sha256": content, **found.counts})
+        console.print_json({"file": str(out), "content_sha256": content, **result.counts})
     else:
         console.say_out(
-            f"{out}: ranks for {len(found.rank_file):,} images; {found.moved:,} moved, "
-            f"{found.duplicates:,} duplicates, {found.missing:,} missing, {found.foreign:,} foreign"
+            f"{out}: ranks for {len(result.rank_file):,} images; {result.moved:,} moved, "
+            f"{result.duplicates:,} duplicates, {result.missing:,} missing, "
+            f"{result.foreign:,} foreign"
         )
-        console.note(f"next: datacurate prune {out} --keep 80% --out idx.npy")
+        console.note(f"Next: datacurate prune {out} --keep 80% --out idx.npy")

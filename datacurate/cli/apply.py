@@ -1,4 +1,4 @@
-"""`datacurate apply`: index list → the pruned data set."""
+"""`datacurate apply`: write the pruned data set of an index list."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from datacurate.cli import console
 from datacurate.cli.options import Data, Force, Json
-from datacurate.cli.sources import recorded_data
+from datacurate.cli.sources import load_arguments
 
 
 def apply(
@@ -24,7 +24,7 @@ def apply(
         Literal["folder", "parquet", "npz"] | None,
         typer.Option(
             "--format",
-            help="Folders of links, parquet or .npz; by default as the data is, else .npz.",
+            help="Folders of links, Parquet or .npz; by default the format of the data, or .npz.",
             show_default=False,
         ),
     ] = None,
@@ -33,7 +33,7 @@ def apply(
 ) -> None:
     """Write the pruned data set: the images that an index file keeps, and the test split.
 
-    Refused for any data but that which the rows were chosen from.
+    Refuses data other than the data that the index file was made for.
 
     Example: datacurate apply idx.npy --data ~/data/birds --out birds-pruned
     """
@@ -44,14 +44,14 @@ def apply(
     from datacurate.outputs import refuse_existing_directory
 
     index = indexfile.read(indices)
-    # An output that cannot be written is said before the work, not after it.
+    # Refuse an output that cannot be written before the work, not after it.
     refuse_existing_directory(out, applying.MARK, force)
-    place = recorded_data(index.dataset.name, data)
-    images = load(*place, tell=console.note)
-    chosen, match = applying.apply(
+    arguments = load_arguments(index.dataset.name, data)
+    images = load(*arguments, tell=console.note)
+    written_form, match = applying.apply(
         index,
         images,
-        locate(*place).layout,
+        locate(*arguments).layout,
         out,
         form=form,
         name=f"the rows in {indices}",
@@ -63,10 +63,12 @@ def apply(
         console.print_json(
             {
                 "directory": str(out),
-                "form": chosen,
+                "form": written_form,
                 "kept": len(index.kept),
                 "of": len(images.train),
             }
         )
     else:
-        console.say_out(f"{out}: {len(index.kept):,} of {len(images.train):,} images, {chosen}")
+        console.say_out(
+            f"{out}: {len(index.kept):,} of {len(images.train):,} images, {written_form}"
+        )

@@ -90,13 +90,13 @@ def read_arms(options: ArmOptions) -> ArmIndices:
 
     Without an amount, an index file says what is kept. With own arms it may be missing.
     """
-    from datacurate.cli.sources import pruned, ranks_source
+    from datacurate.cli.sources import find_ranks, prune_source
 
     own = _read_own_arms(options.arms)
     if any(amount is not None for amount in options.amounts):
-        source = ranks_source(options.indices)
+        source = find_ranks(options.indices)
         kept = [
-            NamedIndex(f"{source.name}, keep {amount}", pruned(source, amount, options.data))
+            NamedIndex(f"{source.name}, keep {amount}", prune_source(source, amount, options.data))
             for amount in options.amounts
             if amount is not None
         ]

@@ -1,4 +1,4 @@
-"""`datacurate compare`: how far rank files, or the runs inside one, agree."""
+"""`datacurate compare`: agreement of rank files, or of the runs in one file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PAIRS_SHOWN = 6
 def compare(
     files: Annotated[
         list[Path],
-        typer.Argument(help="Rank files (.ranks.h5) of one data set; one alone: its runs."),
+        typer.Argument(help="Rank files (.ranks.h5) of one data set. With one file: its runs."),
     ],
     *,
     by: Annotated[
@@ -31,26 +31,26 @@ def compare(
         typer.Option(
             "--by",
             metavar="COLUMN",
-            help="Order by this column instead of the rank; repeatable, to compare measures.",
+            help="Order by this column instead of the rank. Repeatable, to compare measures.",
             show_default=False,
         ),
     ] = None,
     top: Annotated[
-        str, typer.Option(metavar="AMOUNT", help="The most problematic ones: intersection/union.")
+        str, typer.Option(metavar="AMOUNT", help="How many most problematic to compare.")
     ] = "20%",
     keep: Annotated[
-        str, typer.Option(metavar="AMOUNT", help="The most friendly ones: share kept by both.")
+        str, typer.Option(metavar="AMOUNT", help="How many most friendly to compare.")
     ] = "80%",
     per_class: Annotated[bool, typer.Option("--per-class", help="Compare each class too.")] = False,
     repetitions: Annotated[
-        int, typer.Option(help="Draws behind each interval of the runs.", min=10)
+        int, typer.Option(help="Random draws for each interval of the runs.", min=10)
     ] = 100,
     as_json: Json = False,
 ) -> None:
     """Compare ranks: Spearman, Kendall, the most problematic and the kept examples.
 
-    Of a single file its runs are compared, and it is said whether they are enough: how
-    well halves of the runs agree, and how many of the kept examples other runs might drop.
+    With a single file, its runs are compared: how well halves of the runs agree, and how
+    many of the kept examples other runs might drop.
 
     Example: datacurate compare mine.ranks.h5 theirs.ranks.h5 --per-class
     """
@@ -67,7 +67,7 @@ def compare(
     orders = _runs(files[0], loaded[0], by) if of_runs else _orders(files, loaded, by)
     if len(orders) < 2:
         raise UsageError(
-            f"{files[0]} has one run, and nothing to compare it with",
+            f"{files[0]} has one run and nothing to compare it with",
             hint="name a second file, or profile with --set runs=3",
         )
     names = list(orders)
@@ -115,7 +115,7 @@ def _runs(path: Path, ranks: RankFile, by: list[str] | None) -> dict[str, Rankin
 
     if by:
         raise UsageError(
-            "the runs of one file are compared by what its recipe ranks by",
+            "the runs of one file are compared by the columns of its recipe",
             hint="name two columns, or two files, to compare by columns",
         )
     if "instability" not in ranks.columns:

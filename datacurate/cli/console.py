@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-_WIDE = 200
+_PIPE_WIDTH = 200  # characters
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
 @cache
 def out() -> Console:
-    """Return the console of results; rich is imported when something is first said."""
+    """Return the console of results; rich is imported on the first output."""
     from rich.console import Console
 
-    # Into a file or a pipe there is no edge at which a table's headings would have to be cut.
-    edge = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDE
-    return Console(highlight=False, soft_wrap=True, width=edge)
+    # A file or a pipe has no width, so do not cut the headings of tables.
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPE_WIDTH
+    return Console(highlight=False, soft_wrap=True, width=width)
 
 
 @cache
 def err() -> Console:
-    """Return the console of everything else."""
+    """Return the console of notes, warnings, progress and errors."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, soft_wrap=True)
@@ -49,7 +49,7 @@ def say_out(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Print a line about what is going on."""
+    """Print a line about the progress."""
     err().print(_inert(text), style="dim")
 
 
@@ -75,14 +75,14 @@ def fail(error: DatacurateError) -> NoReturn:
 
 
 def _inert(text: str) -> str:
-    """Return a text that the terminal shows and does not obey: files may come from anybody."""
+    """Return a text without markup and control characters: files may be hostile."""
     from rich.markup import escape
 
-    shown = (
+    printable = (
         char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}"
         for char in text
     )
-    return escape("".join(shown))
+    return escape("".join(printable))
 
 
 @contextlib.contextmanager
@@ -98,12 +98,12 @@ def errors_as_exit_codes(debug: bool) -> Iterator[None]:
         err().print("interrupted")
         sys.exit(_INTERRUPTED)
     except SystemExit as leaving:
-        # Typer leaves so after Ctrl-C, without a word.
+        # Typer exits this way after Ctrl-C, without a message.
         if leaving.code == _INTERRUPTED:
             err().print("interrupted")
         raise
     except BrokenPipeError:
-        # The reader of our output has gone (`| head`); that is no error of ours.
+        # The reader of the output has closed the pipe (`| head`); this is not an error.
         sys.stderr.close()
         sys.exit(0)
     except Exception as error:

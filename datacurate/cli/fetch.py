@@ -1,4 +1,4 @@
-"""`datacurate fetch`: published ranks, checked, by name."""
+"""`datacurate fetch`: download published ranks by name and check them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def fetch(
     name: Annotated[
         str | None,
-        typer.Argument(help="Published ranks; without it, a list of them.", show_default=False),
+        typer.Argument(help="Name of published ranks; without it, list them.", show_default=False),
     ] = None,
     *,
     repo: Annotated[
@@ -27,30 +27,34 @@ def fetch(
         typer.Option(
             "--repo",
             metavar="OWNER/NAME",
-            help="A data set repository on the Hub that holds NAME.ranks.h5.",
+            help="A data set repository on the Hub with NAME.ranks.h5.",
             show_default=False,
         ),
     ] = None,
     revision: Annotated[
         str | None,
-        typer.Option(metavar="REVISION", help="A branch, tag or commit of it.", show_default=False),
+        typer.Option(
+            metavar="REVISION",
+            help="A branch, tag or commit of the repository.",
+            show_default=False,
+        ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             metavar="FILE",
-            help="Copy it here; else it stays in the cache.",
+            help="Copy the ranks to FILE; by default they stay in the cache.",
             show_default=False,
         ),
     ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Get published ranks, check them, and say where they lie.
+    """Get published ranks, check them, and print their path.
 
-    `prune` fetches by itself when it is given a name; this is for looking at ranks, for
-    a copy, and for ranks that are not in the list.
+    `prune` fetches ranks itself if you give it a name. Use `fetch` to look at ranks, to copy
+    them, or to get ranks that are not in the list.
 
     Example: datacurate fetch cifar10 --out cifar10.ranks.h5
     """
@@ -68,31 +72,31 @@ def fetch(
     if out is not None:
         refuse_existing(out, force)
     if repo is not None:
-        found = fetching.fetch_from(repo, name, revision, tell=console.note)
+        fetched = fetching.fetch_from(repo, name, revision, tell=console.note)
     elif revision is not None:
-        found = fetching.fetch_revision(name, revision, tell=console.note)
+        fetched = fetching.fetch_revision(name, revision, tell=console.note)
     else:
-        found = fetching.fetch(name, tell=console.note)
-    ranks = rankfile.read(found.path)
-    place = found.path
+        fetched = fetching.fetch(name, tell=console.note)
+    ranks = rankfile.read(fetched.path)
+    path = fetched.path
     if out is not None:
         with atomic_path(out) as temporary:
-            shutil.copyfile(found.path, temporary)
-        place = out
+            shutil.copyfile(fetched.path, temporary)
+        path = out
     if as_json:
         console.print_json(
             {
-                "name": found.name,
-                "file": str(place),
-                "origin": found.origin,
-                "content_sha256": found.content_sha256,
+                "name": fetched.name,
+                "file": str(path),
+                "origin": fetched.origin,
+                "content_sha256": fetched.content_sha256,
                 "described": pruning.describe_ranks(ranks),
             }
         )
         return
-    console.say_out(str(place))
-    console.note(f"{found.name}: {pruning.describe_ranks(ranks)}")
-    console.note(f"from {found.origin}, content sha256 {found.content_sha256}")
+    console.say_out(str(path))
+    console.note(f"{fetched.name}: {pruning.describe_ranks(ranks)}")
+    console.note(f"from {fetched.origin}, content sha256 {fetched.content_sha256}")
 
 
 def _list(entries: list[Entry], as_json: bool) -> None:
@@ -119,7 +123,9 @@ def _list(entries: list[Entry], as_json: bool) -> None:
             first.short,
         )
     console.print_table(table)
-    console.note("agreement: Spearman's correlation with the ranks the paper's authors published")
+    console.note(
+        "agreement: Spearman's correlation with the ranks that the paper's authors published"
+    )
 
 
 def _entry(entry: Entry) -> dict[str, Any]:

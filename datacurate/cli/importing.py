@@ -9,7 +9,7 @@ import typer
 
 from datacurate.cli import console
 from datacurate.cli.options import Data, Force, Json
-from datacurate.cli.sources import recorded_data
+from datacurate.cli.sources import load_arguments
 from datacurate.importers.table import IMPORTERS, describe_importers
 
 
@@ -74,7 +74,7 @@ def import_file(
     refuse_existing(out, force)
     if out.resolve() == file.resolve():
         raise FileError(f"{out} is the file to import", hint="choose another --out")
-    identity = importing.identity_for(*recorded_data(dataset, data), tell=console.note)
+    identity = importing.identity_for(*load_arguments(dataset, data), tell=console.note)
     ranks = importing.import_ranks(file, kind, identity, direction=direction, never=never, url=url)
     if identity.content_hash is None:
         console.warn(

@@ -9,7 +9,7 @@ import typer
 
 Data = Annotated[
     Path | None,
-    typer.Option("--data", metavar="DIR", help="Where the data set lies.", show_default=False),
+    typer.Option("--data", metavar="DIR", help="Folder of the data set.", show_default=False),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace what exists.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]

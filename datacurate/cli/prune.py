@@ -9,7 +9,7 @@ import typer
 
 from datacurate.cli import console
 from datacurate.cli.options import Data, Force, Json
-from datacurate.cli.sources import pruned, ranks_source
+from datacurate.cli.sources import find_ranks, prune_source
 from datacurate.selection.samplers import DEFAULT, SAMPLERS, describe_samplers
 
 if TYPE_CHECKING:
@@ -96,10 +96,10 @@ def prune(
 
     # Refuse an output that cannot be written before the work, not after it.
     indexfile.refuse_existing_pair(out, force)
-    ranks = ranks_source(source)
+    ranks = find_ranks(source)
     if out.resolve() == ranks.path.resolve():
         raise FileError(f"{out} is the rank file itself", hint="choose another --out")
-    index = pruned(
+    index = prune_source(
         ranks,
         keep,
         data,

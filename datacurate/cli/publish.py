@@ -1,4 +1,4 @@
-"""`datacurate publish`: ranks of one's own for others."""
+"""`datacurate publish`: publish your ranks on the Hub."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from datacurate.cli.options import Force, Json
 
 
 def publish(
-    file: Annotated[Path, typer.Argument(help="NAME.ranks.h5; NAME is what it is fetched by.")],
+    file: Annotated[Path, typer.Argument(help="NAME.ranks.h5; others fetch it as NAME.")],
     *,
     repo: Annotated[
         str,
@@ -24,12 +24,15 @@ def publish(
         bool, typer.Option("--private", help="Make a new repository private.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Write the bundle to a folder and send nothing.")
+        bool, typer.Option("--dry-run", help="Write the files to a folder and send nothing.")
     ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="DIR", help="The folder; by default NAME-bundle.", show_default=False
+            "--out",
+            metavar="DIR",
+            help="Folder of a dry run; by default NAME-bundle.",
+            show_default=False,
         ),
     ] = None,
     replace: Annotated[
@@ -38,7 +41,10 @@ def publish(
     licence: Annotated[
         str | None,
         typer.Option(
-            "--license", metavar="ID", help="For the card, such as cc-by-4.0.", show_default=False
+            "--license",
+            metavar="ID",
+            help="Licence for the card, such as cc-by-4.0.",
+            show_default=False,
         ),
     ] = None,
     force: Force = False,
@@ -46,8 +52,7 @@ def publish(
 ) -> None:
     """Put ranks on the Hugging Face Hub with a card, metadata and hashes, in one commit.
 
-    The token is taken from HF_TOKEN or `hf auth login`. Everything in the file is checked
-    first.
+    The token comes from HF_TOKEN or `hf auth login`. The file is checked completely first.
 
     Example: datacurate publish cifar10.ranks.h5 --repo me/cifar10-ranks --dry-run
     """
@@ -59,20 +64,24 @@ def publish(
     check_repository(repo)
     if not dry_run:
         if out is not None:
-            raise UsageError("--out is the folder of a dry run", hint="add --dry-run")
-        done = send(
+            raise UsageError("--out is only for a dry run", hint="add --dry-run")
+        publication = send(
             file, repo, private=private, replace=replace, licence=licence, tell=console.note
         )
         if as_json:
-            console.print_json({**vars(done), "fetched_by": done.fetched_by})
+            console.print_json({**vars(publication), "fetched_by": publication.fetched_by})
         else:
-            console.say_out(f"{repo}: {len(done.files)} files, commit {done.commit}")
-            console.say_out(done.fetched_by)
+            console.say_out(f"{repo}: {len(publication.files)} files, commit {publication.commit}")
+            console.say_out(publication.fetched_by)
         return
     folder = out or Path(file.name.removesuffix(".ranks.h5") + "-bundle")
-    made = bundle.write_bundle(file, repo, folder, licence=licence, force=force, tell=console.note)
+    written = bundle.write_bundle(
+        file, repo, folder, licence=licence, force=force, tell=console.note
+    )
     if as_json:
-        console.print_json({"folder": str(folder), "files": list(made.files), "name": made.name})
+        console.print_json(
+            {"folder": str(folder), "files": list(written.files), "name": written.name}
+        )
     else:
-        for path in made.files:
+        for path in written.files:
             console.say_out(str(folder / path))

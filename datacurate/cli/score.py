@@ -1,4 +1,4 @@
-"""`datacurate score`: what a trained model alone says of each example."""
+"""`datacurate score`: measure each example with one trained model."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def score(
         typer.Option(
             "--network",
             metavar="MODULE:CALLABLE",
-            help="What makes your own network: it takes pixels in [0, 1] and returns logits.",
+            help="Your own network: a callable; its module takes pixels in [0, 1].",
             show_default=False,
         ),
     ] = None,
     measures: Annotated[
-        str, typer.Option(metavar="NAMES", help="Which, separated by commas.")
+        str, typer.Option(metavar="NAMES", help="Which measures, separated by commas.")
     ] = "clean_probability,margin,el2n,minimum_perturbation",
     cap: Annotated[
         int, typer.Option(help="Largest perturbation tried, in 1/255.", min=1, max=254)
@@ -59,7 +59,7 @@ def score(
     """Measure every example under one trained model, and write a table of them.
 
     In float32: the true-class probability and the margin on the clean image, EL2N, and
-    the smallest radius at which I-FGSM changes the prediction; cap + 1 stands for more.
+    the smallest radius at which I-FGSM changes the prediction; cap + 1 means more.
 
     Example: datacurate score nets/cifar10.run0.pt cifar10 --out scores.csv
     """
@@ -102,17 +102,17 @@ def score(
 
 
 def _network(checkpoint: Path, network: str | None, part: ImageData) -> nn.Module:
-    """Return the network meant, and raise if it is stated to be for other images."""
+    """Return the network, and raise if it is for other images."""
     import sys
 
     from datacurate.training.checkpoints import load_network, require_for
-    from datacurate.training.user_networks import load_foreign
+    from datacurate.training.user_networks import load_user_network
 
     if network is not None:
-        # As `python -m` would have it: a module beside the data is found.
+        # As with `python -m`, modules in the current directory are found.
         sys.path.insert(0, str(Path.cwd()))
         try:
-            return load_foreign(checkpoint, network)
+            return load_user_network(checkpoint, network)
         finally:
             sys.path.remove(str(Path.cwd()))
     loaded = load_network(checkpoint)
@@ -121,7 +121,7 @@ def _network(checkpoint: Path, network: str | None, part: ImageData) -> nn.Modul
 
 
 def _table(labels: npt.NDArray[np.int64], found: dict[str, Any]) -> str:
-    """Return the scores as CSV: nine digits hold a float32 exactly."""
+    """Return the scores as CSV. Nine digits represent a float32 exactly."""
     lines = [",".join(("row", "label", *found))]
     for row, (label, *values) in enumerate(zip(labels.tolist(), *found.values(), strict=True)):
         lines.append(",".join((str(row), str(label), *(f"{value:.9g}" for value in values))))

@@ -1,4 +1,4 @@
-"""`datacurate show`: what a rank file or an index file is, and whether it holds."""
+"""`datacurate show`: what is in a rank file or an index file, and whether it is consistent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def show(
     ] = False,
     column: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Write this column instead.", show_default=False),
+        typer.Option(metavar="NAME", help="Write this column to a file.", show_default=False),
     ] = None,
     out: Annotated[
         Path | None,
@@ -45,7 +45,7 @@ def show(
     if file.suffix == ".npy":
         from datacurate.formats import indexfile
 
-        # Reading an index file checks all there is to check.
+        # Reading an index file already checks everything.
         index = indexfile.read(file)
         if as_json:
             console.print_json(_index_summary(index))
@@ -68,7 +68,7 @@ def show(
 
 
 def _export(file: Path, column: str | None, out: Path | None, force: bool) -> None:
-    """Write one column as the plain array that other software reads."""
+    """Write one column as a plain array for other software."""
     import numpy as np
 
     from datacurate.errors import FileError, UsageError
@@ -88,7 +88,7 @@ def _export(file: Path, column: str | None, out: Path | None, force: bool) -> No
 
 
 def _check(file: Path, as_json: bool) -> None:
-    """Print what was recomputed; raise for the first thing that does not hold."""
+    """Print the results of all checks; raise for the first one that failed."""
     from datacurate.errors import FileError
     from datacurate.formats.checking import check
 
@@ -96,11 +96,11 @@ def _check(file: Path, as_json: bool) -> None:
     if as_json:
         console.print_json([vars(item) for item in found])
     else:
-        _say(f"{'holds' if item.ok else 'FAILS'}  {item.name}: {item.detail}" for item in found)
+        _say(f"{'ok   ' if item.ok else 'FAILS'}  {item.name}: {item.detail}" for item in found)
     for item in found:
         if not item.ok:
             raise FileError(
-                f"{file} does not hold: {item.name}",
+                f"{file} is inconsistent: {item.name}",
                 got=item.detail,
                 hint="do not use it; get it again from its source",
             )
@@ -172,7 +172,7 @@ def _lines(file: Path, ranks: RankFile) -> Iterator[str]:
     yield f"ranked       {ties['examples']:,} examples by {provenance.aggregation}{of}"
     yield (
         f"ties         {ties['distinct']:,} different ranks; {ties['by_probability']:,} examples "
-        f"told apart by probability, {ties['by_hash']:,} by hash"
+        f"ordered by probability, {ties['by_hash']:,} by hash"
     )
     if provenance.recipe is not None:
         name = provenance.recipe.get("name")
@@ -192,7 +192,7 @@ def _lines(file: Path, ranks: RankFile) -> Iterator[str]:
 
 
 def _settings(recipe: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Yield a line for every group of a recipe's fields."""
+    """Yield a line for every group of fields of a recipe."""
     plain = {k: v for k, v in recipe.items() if not isinstance(v, Mapping)}
     if prefix and plain:
         yield f"{prefix}: {_pairs(plain)}"
@@ -202,7 +202,7 @@ def _settings(recipe: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def _run_line(run: Mapping[str, Any]) -> str:
-    """Return a run in a line: what every run has first, accuracies in per cent."""
+    """Return a run in one line: common facts first, accuracies in percent."""
     said = []
     for key in ("seed", "epochs", "best_epoch"):
         if key in run:
@@ -224,7 +224,7 @@ def _bars(counts: list[int]) -> Iterator[str]:
 
 
 def _pairs(values: Mapping[str, Any]) -> str:
-    # JSON escapes whatever a foreign file may hold that a terminal would obey.
+    # JSON escapes control characters that a foreign file may contain.
     return ", ".join(f"{key} {json.dumps(value).strip(chr(34))}" for key, value in values.items())
 
 

@@ -1,4 +1,4 @@
-"""Which rank file and which data a command means when it names them, or not."""
+"""Find the rank file and the data that a command uses."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _PUBLISHED = "cifar10"
 
 @dataclasses.dataclass(frozen=True)
 class RanksSource:
-    """The ranks that a command means.
+    """The ranks that a command uses.
 
     Attributes
     ----------
     path : Path
     name : str
-        What they are called in messages and in what is made from them.
+        Their name in messages and in files made from them.
     notes : tuple of str
-        What must be recorded in whatever is made from them.
+        Warnings to record in files made from them.
     """
 
     path: Path
@@ -36,15 +36,16 @@ class RanksSource:
     notes: tuple[str, ...] = ()
 
 
-def ranks_source(source: Path | None) -> RanksSource:
-    """Return the ranks meant: a file, a published name, the only file here, else ``cifar10``.
+def find_ranks(source: Path | None) -> RanksSource:
+    """Return the ranks to use: a file, a published name, the only file here, or ``cifar10``.
 
     Raises
     ------
     UsageError
-        If the argument is neither a file nor a published name, or there are several files here.
+        If the argument is neither a file nor a published name, or if it is left out and the
+        current directory has several rank files.
     FetchError
-        If published ranks, and those that stand in for them, cannot be had.
+        If neither the published ranks nor their replacement are available.
     """
     from datacurate.publishing.fetching import fetch, published_entries
 
@@ -53,18 +54,18 @@ def ranks_source(source: Path | None) -> RanksSource:
             return RanksSource(source, source.name)
         name = str(source)
         if name not in published_entries():
-            return RanksSource(path := rank_file_path(source), path.name)
+            return RanksSource(path := find_rank_file(source), path.name)
     else:
         if any(Path().glob(_PATTERN)):
-            return RanksSource(path := rank_file_path(None), path.name)
+            return RanksSource(path := find_rank_file(None), path.name)
         name = _PUBLISHED
         console.note(f"no rank file ({_PATTERN}) in this directory: using published ranks")
-    found = fetch(name, tell=console.note, or_stand_in=True)
-    return RanksSource(found.path, f"{found.name} ({found.origin})", found.notes)
+    fetched = fetch(name, tell=console.note, or_stand_in=True)
+    return RanksSource(fetched.path, f"{fetched.name} ({fetched.origin})", fetched.notes)
 
 
-def pruned(
-    meant: RanksSource,
+def prune_source(
+    source: RanksSource,
     keep: str,
     data: Path | None,
     *,
@@ -72,40 +73,40 @@ def pruned(
     direction: Literal["high", "low"] | None = None,
     **choice: Any,
 ) -> IndexFile:
-    """Return which examples ranks keep, with all that must be recorded and said of them.
+    """Prune by ranks; print the warnings and return the kept examples.
 
     Parameters
     ----------
-    meant : RanksSource
+    source : RanksSource
     keep : str
-        An amount; see `datacurate.selection.amounts.parse_amount`.
+        Amount to keep; see `datacurate.selection.amounts.parse_amount`.
     data : Path, optional
-        What was given as ``--data``.
+        The value of ``--data``.
     by, direction, **choice
         As for `datacurate.pruning.prune`.
 
     Raises
     ------
     DatacurateError
-        As reading, comparing with data and pruning do.
+        If the ranks or the data cannot be read, do not match, or the pruning fails.
     """
     from datacurate import pruning
     from datacurate.formats import rankfile
     from datacurate.selection.amounts import parse_amount
 
-    rankfile.require_column(meant.path, by)
-    ranks = rankfile.read(meant.path, columns=("probability", by))
-    console.note(f"ranks: {meant.name}: {pruning.describe_ranks(ranks)}")
+    rankfile.require_column(source.path, by)
+    ranks = rankfile.read(source.path, columns=("probability", by))
+    console.note(f"ranks: {source.name}: {pruning.describe_ranks(ranks)}")
     amount = parse_amount(keep, int(ranks.profiled.sum()))
-    ranks, match = joined_with_data(ranks, meant.name, data)
+    ranks, match = match_with_data(ranks, source.name, data)
     index = pruning.prune(
         ranks,
         amount,
         by=by,
         direction=direction,
-        name=meant.name,
+        name=source.name,
         match=match,
-        noted=meant.notes,
+        noted=source.notes,
         **choice,
     )
     for line in index.warnings:
@@ -113,20 +114,24 @@ def pruned(
     return index
 
 
-def joined_with_data(
-    ranks: RankFile, name: str, data: Path | None
-) -> tuple[RankFile, Match | None]:
-    """Return ranks, and how their data relates to the data at hand, if any is.
+def match_with_data(ranks: RankFile, name: str, data: Path | None) -> tuple[RankFile, Match | None]:
+    """Match ranks with the data at hand.
 
-    Ranks that do not know their labels get them from the data given, or else from the data set as
-    it lies on this machine.
+    Ranks without labels take them from the given data, or from the data set on this machine.
+
+    Returns
+    -------
+    RankFile
+        The ranks, with labels if the data has them.
+    Match or None
+        How the data of the ranks relates to the data at hand; None without data.
 
     Raises
     ------
     DataMismatchError
-        If data was given that the ranks were not made for.
+        If the ranks were not made for the given data.
     DataError
-        If the data given cannot be read.
+        If the given data cannot be read.
     """
     labelled = ranks.identity.labelled
     if data is None and labelled:
@@ -137,7 +142,7 @@ def joined_with_data(
 
     try:
         images = load_train(
-            *recorded_data(ranks.identity.name, data),
+            *load_arguments(ranks.identity.name, data),
             tell=console.note,
             allow_download=data is not None,
         )
@@ -146,7 +151,7 @@ def joined_with_data(
         if data is not None:
             raise
         if not isinstance(error, DataNotFoundError):
-            console.warn(f"the data on this machine was passed over: {error.what}")
+            console.warn(f"the data on this machine is not used: {error.what}")
         return ranks, None
     if not labelled:
         console.note(f"labels: {images.source['location']}")
@@ -156,22 +161,22 @@ def joined_with_data(
     return ranks, match
 
 
-def rank_file_path(source: Path | None) -> Path:
-    """Return the rank file given, else the only one in the current directory.
+def find_rank_file(source: Path | None) -> Path:
+    """Return the given rank file, or the only one in the current directory.
 
     Raises
     ------
     UsageError
-        If it does not exist, or there is none, or several to choose from.
+        If the file does not exist, or if the directory has no rank file or several.
     """
     here = sorted(Path().glob(_PATTERN))
-    among = ", ".join(map(str, here))
+    listing = ", ".join(map(str, here))
     if source is not None:
         if not source.exists():
             raise UsageError(
                 f"there is no rank file {source}",
-                got=f"in this directory: {among}" if here else "no rank file in this directory",
-                hint="give one that exists, or make one: datacurate profile cifar10",
+                got=f"in this directory: {listing}" if here else "no rank file in this directory",
+                hint="give an existing file, or make one: datacurate profile cifar10",
             )
         return source
     if not here:
@@ -182,22 +187,22 @@ def rank_file_path(source: Path | None) -> Path:
     if len(here) > 1:
         raise UsageError(
             f"there are {len(here)} rank files in this directory",
-            got=among,
+            got=listing,
             hint=f"name one: datacurate prune {here[0]} ...",
         )
     return here[0]
 
 
-def recorded_data(name: str, data: Path | None) -> tuple[str, Path | None]:
-    """Return the arguments for `datacurate.data.load` of the data set that a file was made for.
+def load_arguments(name: str, data: Path | None) -> tuple[str, Path | None]:
+    """Return the arguments of `datacurate.data.load` for the data set of a file.
 
     Parameters
     ----------
     name : str
-        As the file's identity states it. A name that datacurate does not know is that of a
-        folder of the user's own, which only its path can find.
+        The name in the file's identity. If it is not a known name, it is that of a user's
+        folder, which needs a path.
     data : Path, optional
-        What was given as ``--data``.
+        The value of ``--data``.
     """
     from datacurate.data import known_names
 

@@ -12,7 +12,7 @@ from datacurate.cli import console
 from datacurate.cli.arms import ArmOptions, make_points, read_arms, read_sweep
 from datacurate.cli.options import Data, Force, Json, RecipeName, Settings
 from datacurate.cli.profile import default_recipe
-from datacurate.cli.sources import recorded_data
+from datacurate.cli.sources import load_arguments
 from datacurate.cli.verification_report import (
     effect_line,
     print_sweep,
@@ -150,7 +150,7 @@ def verify(
     verification.refuse_existing_record(out, force)
     amounts = values if key == "keep" else [keep] * len(values)
     arms = read_arms(ArmOptions(indices, arm or [], amounts, data))
-    images = load(*recorded_data(arms.dataset, data), tell=console.note)
+    images = load(*load_arguments(arms.dataset, data), tell=console.note)
     changes = list(settings or [])
     changes += [f"compare={','.join(compare)}"] if compare else []
     changes += [f"suite={suite}"] if suite else []

@@ -12,15 +12,16 @@ from torch import nn
 from datacurate.errors import RecipeError, UnknownNameError
 from datacurate.fingerprints import seed64
 from datacurate.nets.normalization import Normalize
-from datacurate.nets.plain import VGG, VGG11, VGG13, VGG16, SmallCNN
 from datacurate.nets.preact import PreActResNet
+from datacurate.nets.small_cnn import SmallCNN
+from datacurate.nets.vgg import VGG, VGG11, VGG13, VGG16
 from datacurate.recipes import Model
 
 Builder = Callable[[int, int, Normalize, int], nn.Module]
-"""Makes a network from its width, the number of classes, the normalisation and the channels."""
+"""Builds a network from width, number of classes, normalisation and channels."""
 
 NETWORKS: Mapping[str, tuple[int, Builder]] = {
-    # name: (its own width, builder)
+    # name: (default width, builder)
     "preact-resnet18": (64, partial(PreActResNet, (2, 2, 2, 2))),
     "preact-small": (16, partial(PreActResNet, (1, 1, 1, 1))),
     "preact-patch": (32, partial(PreActResNet, (1, 1, 1, 1), patch=2)),
@@ -29,14 +30,14 @@ NETWORKS: Mapping[str, tuple[int, Builder]] = {
     "vgg13-bn": (64, partial(VGG, VGG13)),
     "vgg16-bn": (64, partial(VGG, VGG16)),
 }
-"""The networks of fixed shape; ``wrn-DEPTH-WIDENING`` is understood besides."""
+"""The networks of fixed depth; ``wrn-DEPTH-WIDENING`` names a wide ResNet."""
 
 _WIDE = re.compile(r"wrn-([0-9]+)-([0-9]+)")
 _WIDE_EXAMPLES = ("wrn-16-10", "wrn-28-10", "wrn-34-10")
 
 
 def network(name: str) -> tuple[int, Builder]:
-    """Return a network's own width and its builder.
+    """Return the default width of a network and its builder.
 
     Parameters
     ----------
@@ -83,9 +84,9 @@ def build(
     model : Model
     classes, channels : int
     mean, std : tuple of float, length `channels`
-        Of the pixels in [0, 1]; part of the network.
+        Statistics of the pixels in [0, 1]; part of the network.
     seed : int
-        Decides the weights; torch's global generator is left as it was.
+        Decides the weights. torch's global generator does not change.
 
     Raises
     ------

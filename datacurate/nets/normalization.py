@@ -7,12 +7,13 @@ from torch import Tensor, nn
 
 
 class Normalize(nn.Module):
-    """Subtract a mean and divide by a deviation per channel.
+    """Subtract a mean and divide by a standard deviation per channel.
 
     Parameters
     ----------
     mean, std : sequence of float, length C
-        Of pixels in [0, 1]. Saved with the weights: a checkpoint is complete.
+        Statistics of pixels in [0, 1]. They are saved with the weights, so a checkpoint is
+        complete.
     """
 
     mean: Tensor

@@ -30,9 +30,9 @@ class PreActBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return features of shape (B, leaving, H/stride, W/stride)."""
         out = functional.relu(self.norm1(x))
-        # A stride of the 1×1 convolution, taken as a slice: the same bits, and with fewer than 16
-        # channels and several threads the strided kernel's backward pass corrupts the heap
-        # (torch 2.15 on x86).
+        # A strided slice before the 1×1 convolution gives the same bits as a strided convolution.
+        # With fewer than 16 channels and several threads, the backward pass of the strided
+        # kernel corrupts the heap (torch 2.15 on x86).
         thinned = out[:, :, :: self.stride, :: self.stride]
         shortcut = x if self.shortcut is None else self.shortcut(thinned)
         out = self.conv1(out)
@@ -54,14 +54,14 @@ class PreActResNet(nn.Module):
     classes : int
     normalize : Normalize
     channels : int
-        Of the image.
+        Channels of the image.
     widening : int
         1, or the k of a wide ResNet WRN-d-k (Zagoruyko and Komodakis,
         https://arxiv.org/abs/1605.07146): a stem of 16 channels, three stages of (d − 4)/6 blocks
         with 16k, 32k and 64k channels, no dropout.
     patch : int
-        1 for the 3×3 stem at stride 1. Otherwise the stem's stride, its kernel twice as wide: every
-        stage has 1/patch² of the pixels, and the whole net about as much less to compute.
+        1 means a 3×3 stem with stride 1. Otherwise it is the stride of the stem, whose kernel is
+        twice as wide. Every stage has 1/patch² of the pixels, so the net costs about 1/patch².
     """
 
     def __init__(

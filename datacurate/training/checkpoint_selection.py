@@ -1,4 +1,4 @@
-"""Accuracy on the examples by which the best checkpoint of a training is chosen."""
+"""Accuracy on the examples that choose the best checkpoint of a training."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def selection_accuracy(
 ) -> tuple[float, float]:
     """Return clean and robust accuracy on the selection set, in [0, 1].
 
-    Where only some examples are attacked, they are spread evenly over the set, and clean accuracy
-    is that of the same ones.
+    If only some examples are attacked, they are spread evenly over the set, and the clean accuracy
+    is measured on the same examples.
     """
     total = len(data.selection_labels)
     count = min(selection.examples or total, total)

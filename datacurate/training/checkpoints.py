@@ -1,4 +1,4 @@
-"""Checkpoints: a network that can be evaluated anywhere, and the state a training resumes from.
+"""Checkpoints: networks that can be evaluated anywhere, and states that trainings resume from.
 
 Both are read with ``weights_only=True``: tensors and plain values, no code.
 """
@@ -30,18 +30,18 @@ def save_tensors(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def load_tensors(path: Path, mapped: bool = False) -> dict[str, Any]:
-    """Read what `save_tensors` wrote; nothing in the file is run.
+    """Read what `save_tensors` wrote. Nothing in the file is executed.
 
     Parameters
     ----------
     path : Path
     mapped : bool
-        Leave the tensors in the file until they are used, for callers after the plain values.
+        Leave the tensors in the file until they are used, for callers that need other values.
 
     Raises
     ------
     CheckpointError
-        If it is missing, truncated, or holds more than tensors and plain values.
+        If the file is missing, truncated, or holds anything but tensors and plain values.
     """
     try:
         value = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
@@ -68,17 +68,17 @@ def save_network(
     shape: tuple[int, int, int],
     about: Mapping[str, Any],
 ) -> None:
-    """Write a network with all that is needed to build and use it.
+    """Write a network with everything that is needed to build and use it.
 
     Parameters
     ----------
     path : Path
     weights : mapping of str to Tensor
-        The state dict; normalisation is part of it.
+        The state dict, with the normalisation.
     model : Model
     class_names : tuple of str
     shape : tuple of int
-        Height, width, channels of the images it takes.
+        Height, width, channels of its images.
     about : mapping
         How it was trained, in plain values.
     """
@@ -122,12 +122,12 @@ class LoadedNetwork:
         self.about = about
 
 
-def rebuilt(
+def rebuild_network(
     weights: Mapping[str, torch.Tensor], model: Model, classes: int, channels: int
 ) -> nn.Module:
     """Return the network that a state dict belongs to, in eval mode on the CPU.
 
-    The normalisation comes with the weights: what the network is built with is overwritten.
+    The weights contain the normalisation.
     """
     net = build(model, classes, channels, (0.0,) * channels, (1.0,) * channels, seed=0)
     net.load_state_dict(weights)
@@ -140,7 +140,7 @@ def load_network(path: Path) -> LoadedNetwork:
     Raises
     ------
     CheckpointError
-        If the file is not such a checkpoint, or its weights do not fit its network.
+        If the file is not such a checkpoint, or if its weights do not fit its network.
     """
     saved = load_tensors(path)
     if saved.get("format") != _FORMAT:
@@ -157,7 +157,7 @@ def load_network(path: Path) -> LoadedNetwork:
         )
     try:
         height, width, channels = saved["shape"]
-        net = rebuilt(
+        net = rebuild_network(
             saved["weights"], Model(**saved["model"]), len(saved["class_names"]), channels
         )
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -170,7 +170,7 @@ def load_network(path: Path) -> LoadedNetwork:
 
 
 def require_for(network: LoadedNetwork, path: Path, identity: Identity) -> None:
-    """Raise unless a network read from `path` takes such images and has such classes.
+    """Raise unless a network fits the images and classes of a data set.
 
     Raises
     ------

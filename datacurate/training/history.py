@@ -1,4 +1,4 @@
-"""What is told of every epoch, and what its figures warn of."""
+"""The report of an epoch, and warning signs in it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _COLLAPSE = 0.5
 
 @dataclass(frozen=True)
 class EpochReport:
-    """An epoch's figures, for the history and for whoever watches.
+    """The figures of an epoch, for history and progress.
 
     Attributes
     ----------
@@ -20,16 +20,16 @@ class EpochReport:
     loss : float
         Mean over the training examples.
     train_robust : float
-        Fraction of the training examples recorded as right: under the method's attack, or on the
-        clean examples where training is standard.
+        Fraction of the training examples that were correct: under the attack of the method, or
+        clean in standard training.
     clean, robust : float or None
-        Accuracy on the selection set, clean and under its attack; None where not evaluated.
+        Accuracy on the selection set, clean and under its attack; None if not evaluated.
     learning_rate : float
-        Of the last step.
+        Learning rate of the last step.
     seconds : float
-        Since the start of the training, over all processes that worked on it.
+        Since the start of the training, summed over all processes that worked on it.
     examples_per_second : float
-        Training examples, over this epoch.
+        Training examples per second in this epoch.
     """
 
     epoch: int
@@ -44,17 +44,17 @@ class EpochReport:
 
 
 def catastrophic_overfitting(history: Sequence[EpochReport]) -> int | None:
-    """Return the first epoch, 1-based, at which a training had overfitted catastrophically.
+    """Return the first epoch, 1-based, at which a training overfitted catastrophically, or None.
 
     Wong et al., "Fast is better than free" (https://arxiv.org/abs/2001.03994), section 5: a
-    network trained on single-step examples can come to withstand these alone, within an epoch.
-    Here that is an epoch at which accuracy under the multi-step selection attack is below half of
-    the highest seen before, while accuracy under the training attack is no lower than it was then.
+    network trained on single-step examples can become robust to these alone, within an epoch. Here
+    that is an epoch at which the accuracy under the multi-step selection attack is below half of
+    its highest value before, while the accuracy under the training attack is not lower than then.
 
     Parameters
     ----------
     history : sequence of EpochReport
-        From the first epoch on.
+        All epochs from the first.
     """
     best: EpochReport | None = None
     for report in history:

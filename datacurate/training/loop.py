@@ -1,8 +1,8 @@
 """One training, from initial weights to the last epoch, resumable at every epoch.
 
 Everything random is keyed by (seed, epoch, example or batch), so the state after an epoch is the
-weights, the optimiser's momentum and the record; nothing else. It is saved as one file, so no
-epoch is counted twice or lost.
+weights, the momentum of the optimiser and the record. They are saved as one file, so no epoch is
+counted twice or lost.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ Weights = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Probe:
-    """Something to compute of the network in the course of a training.
+    """A computation on the network during a training.
 
     Attributes
     ----------
     epoch : int
-        After which epoch, 1-based.
+        Epoch after which it is computed, 1-based.
     compute : callable
-        Takes the network and leaves it as it was; what it returns is kept with the state.
+        Takes the network and does not change it. Its result is saved with the state.
     """
 
     epoch: int
@@ -55,20 +55,20 @@ class Probe:
 
 @dataclass(frozen=True)
 class Fit:
-    """What a finished training leaves.
+    """The result of a training.
 
     Attributes
     ----------
     record : RunRecord
-        Of the examples at `TrainingData.rows`.
+        Record of the examples at `TrainingData.rows`.
     best, last : dict of str to Tensor
         State dicts at the best epoch and after the last, on the CPU. The best has the highest
-        robust accuracy on the selection set; of a standard training, the highest clean one.
+        robust accuracy on the selection set; in standard training the highest clean accuracy.
     best_epoch : int
         1-based.
     history : list of EpochReport
     probed : dict of str to Tensor
-        What the probe gave, if there was one.
+        Result of the probe, if there was one.
     """
 
     record: RunRecord
@@ -92,7 +92,7 @@ def fit(
     on_epoch: Callable[[list[EpochReport]], None] | None = None,
     probe: Probe | None = None,
 ) -> Fit:
-    """Train a network, or go on where an earlier call with the same arguments stopped.
+    """Train a network, or continue where an earlier call with the same arguments stopped.
 
     Parameters
     ----------
@@ -102,9 +102,9 @@ def fit(
         Decided for this machine.
     data : TrainingData
     seed : int
-        Of weights, order, augmentation and noise.
+        Seed of weights, order, augmentation and noise.
     state : Path
-        The file that is written after every epoch and read at the start if it exists.
+        File that is written after every epoch, and read at the start if it exists.
     on_epoch : callable, optional
         Called with the history so far after each epoch is saved.
     probe : Probe, optional
@@ -112,7 +112,7 @@ def fit(
     Raises
     ------
     TrainingError
-        If the loss is not finite or memory runs out; the last good state stays.
+        If the loss is not finite or memory runs out. The last good state is kept.
     """
     with devices.deterministic(execution) as device:
         run = Run(training, execution, data, seed, device)
@@ -123,7 +123,7 @@ def fit(
                 raise CheckpointError(
                     f"the state in {state} does not fit this training",
                     got=str(error).splitlines()[0][:200],
-                    hint="begin anew with --force",
+                    hint="start anew with --force",
                 ) from error
         for epoch in range(len(run.history), training.epochs):
             with devices.explain_out_of_memory(execution, training.optimizer.batch_size):
@@ -138,15 +138,14 @@ def fit(
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast trainings go here.
+    """How fast a training is on this machine.
 
     Attributes
     ----------
     setup_seconds : float
-        Before the first step is done: compiling, where kernels are compiled. Paid once by each
-        process.
+        Time before the first step, for compiling kernels; once for each process.
     epoch_seconds : float
-        Of every epoch.
+        Time of an epoch.
     """
 
     setup_seconds: float
@@ -154,9 +153,9 @@ class Pace:
 
 
 def pace(training: Training, execution: Execution, data: TrainingData, steps: int = 4) -> Pace:
-    """Return an estimate of the pace of a training, from a few steps that are thrown away.
+    """Measure the pace of a training on a few steps, which are discarded.
 
-    What is compiled for them serves the trainings that follow in this process.
+    Kernels that are compiled here are used again by later trainings of this process.
     """
     with (
         devices.explain_out_of_memory(execution, training.optimizer.batch_size),
@@ -171,7 +170,7 @@ def pace(training: Training, execution: Execution, data: TrainingData, steps: in
         for step in range(1, steps + 1):
             run.train_batch(order, 0, step)
         a_step = (time.perf_counter() - started) / steps
-        # Measured on small nets, evaluating and saving adds about a tenth.
+        # Evaluating and saving adds about a tenth (measured on small nets).
         return Pace(max(0.0, started - began - a_step), 1.1 * a_step / size * len(data.rows))
 
 
@@ -189,7 +188,7 @@ class Run:
         self.training, self.execution, self.data, self.seed = training, execution, data, seed
         self.step = method(training.method)
         self.net = initial_network(training, data, seed).to(device)
-        # Graphs are for one shape: full batches go through them, a last short one does not.
+        # A graph has one shape, so only full batches use it.
         self.full = devices.fast_passes(self.net, execution, training.optimizer.batch_size)
         optimizer = training.optimizer
         self.optimizer = torch.optim.SGD(
@@ -208,7 +207,7 @@ class Run:
         self.best_epoch = 0
 
     def train_epoch(self, epoch: int) -> None:
-        """Visit every example once, and evaluate where that is due."""
+        """Train on every example once, and evaluate if this epoch is due."""
         started = time.perf_counter()
         before = self.history[-1].seconds if self.history else 0.0
         size = self.training.optimizer.batch_size
@@ -245,7 +244,7 @@ class Run:
     def train_batch(
         self, places: npt.NDArray[np.int64], epoch: int, step: int
     ) -> tuple[int, float]:
-        """Make one step; return how many examples were right under attack, and the loss."""
+        """Take one step; return the number of examples correct under attack, and the loss."""
         training = self.training
         rows = self.data.rows[places]
         memorizing = epoch >= memorizes_from(training)
@@ -259,7 +258,7 @@ class Run:
             x = augment_batch(self.images, rows, augmentation, self.seed, epoch)
             y = self.labels[torch.from_numpy(rows).to(self.labels.device)]
             self.net.train()
-            # A last batch of one has no batch statistics; its running ones serve.
+            # A last batch of one example has no batch statistics, so running statistics are used.
             if len(rows) == 1:
                 self.net.eval()
             net = self.full if len(rows) == training.optimizer.batch_size else self.net
@@ -270,20 +269,21 @@ class Run:
             self.optimizer.step()
         except devices.compile_errors() as error:
             raise TrainingError(
-                "the kernels with which this training is to run cannot be compiled here",
+                "the kernels of this training cannot be compiled here",
                 got=" ".join(str(error).split())[:300],
-                hint=f"remove {devices.compiled_files()} if a compiler was killed there; else go "
-                "on where it was begun, or begin anew with --force --set execution.kernels=eager",
+                hint=f"remove {devices.compiled_files()} if a compiler was killed there; else "
+                "continue where it started, or start anew with "
+                "--force --set execution.kernels=eager",
             ) from error
         return self.record.add(places, epoch, recorded, y), float(loss.detach())
 
     def _select(self, epoch: int) -> tuple[float | None, float | None]:
-        """Evaluate on the selection set when it is due, and keep the weights if they are best."""
+        """Evaluate on the selection set if this epoch is due, and keep the best weights."""
         selection = self.training.selection
         if (epoch + 1) % selection.every and epoch + 1 < self.training.epochs:
             return None, None
         clean, robust = selection_accuracy(self.net, self.data, selection, self.execution)
-        # Of a standard training no epoch is robust: the highest robust accuracy would be chance.
+        # In standard training no epoch is robust, so the best robust accuracy would be chance.
         by_clean = self.training.method == "standard"
         past = [report.clean if by_clean else report.robust for report in self.history]
         reached = clean if by_clean else robust
@@ -293,7 +293,7 @@ class Run:
         return clean, robust
 
     def finished(self) -> Fit:
-        """Return what the training leaves."""
+        """Return the result of the training."""
         return Fit(
             self.record.finished(),
             self.best,
@@ -316,7 +316,7 @@ class Run:
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Continue from a saved state."""
         self.net.load_state_dict(saved["net"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.record.load_state_dict(saved["record"])

@@ -25,10 +25,10 @@ from datacurate.training.devices import autocast
 Scores = dict[str, npt.NDArray[np.float32]]
 
 MEASURES = ("clean_probability", "margin", "el2n", "minimum_perturbation")
-"""What `measure` knows."""
+"""Names that `measure` accepts."""
 
 BATCH = 500
-"""How many examples are measured at a time."""
+"""Number of examples that are measured at a time."""
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -60,8 +60,8 @@ def measure(
         True-class logit minus the largest other one.
     ``el2n``
         ‖softmax − one-hot label‖₂, in [0, √2]. It is EL2N (Paul et al., 2021,
-        https://arxiv.org/abs/2107.07075, section 3) where the network is one from early in
-        standard training; the paper takes the mean over several of them.
+        https://arxiv.org/abs/2107.07075, section 3) if the network is from early in standard
+        training; the paper averages over several networks.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def measure(
     UnknownNameError
         For a measure that does not exist.
     CheckpointError
-        If the network has fewer classes than the labels need, or gives values that are not finite.
+        If the network has too few classes for the labels, or if its values are not finite.
     """
     check_names(names)
     found = {name: np.empty(len(labels), dtype=np.float32) for name in names}
@@ -126,7 +126,7 @@ def probability_under_attack(
     images : ndarray of uint8, shape (N, H, W, C)
     labels : ndarray of int64, shape (N,)
     attack : Attack
-        A start at random is the same in every call.
+        A random start is the same in every call.
     execution : Execution
         Decided for this machine.
     """
@@ -153,7 +153,7 @@ def probability_under_attack(
 
 def _perturbation(net: nn.Module, x: Tensor, cap: int) -> Tensor:
     distance = minimum_perturbation(net, x, cap=cap / 255) * 255
-    # Pixels and steps are whole 1/255, so distances are: what lies between is rounding.
+    # Pixels and steps are multiples of 1/255, so distances are too, except for rounding.
     return torch.where(distance.isinf(), float(cap + 1), distance.round())
 
 

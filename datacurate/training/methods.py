@@ -1,7 +1,7 @@
-"""One training step of each method: craft, forward, loss, and the logits that are recorded.
+"""One training step of each method: craft examples, forward, loss, and the recorded logits.
 
-A step takes the clean augmented batch and returns the loss to descend and the logits from which
-correctness is read, both before the weights change. Every method crafts its examples in eval mode.
+A step takes the clean augmented batch. It returns the loss and the logits from which correctness is
+read, both before the weights change. Every method crafts its examples in eval mode.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from datacurate.training.losses import gairat_weights, mart_loss, trades_loss
 
 
 class Step(NamedTuple):
-    """What a method makes of a batch.
+    """The result of a method on a batch.
 
     Attributes
     ----------
     loss : Tensor, scalar
     recorded : Tensor, shape (B, K)
-        Logits from which correctness is read: of adversarial examples, or of clean ones where
-        training is standard.
+        Logits from which correctness is read: of adversarial examples, or of clean ones in
+        standard training.
     """
 
     loss: Tensor
@@ -48,7 +48,7 @@ def pgd_at(
     2021, appendix A.1). With one step from a uniform start it is FGSM-RS (Wong et al., "Fast is
     better than free", https://arxiv.org/abs/2001.03994), whose step is 1.25 radii.
     """
-    logits = net(_crafted(net, x, y, training, generator)).float()
+    logits = net(_craft(net, x, y, training, generator)).float()
     return Step(functional.cross_entropy(logits, y), logits)
 
 
@@ -77,14 +77,14 @@ def trades(
 ) -> Step:
     """TRADES; see `datacurate.training.losses.trades_loss`.
 
-    Its attack raises the divergence from the clean prediction and does not see the label, so
-    correctness is recorded from a separate attack on the label, crafted and read in eval mode
+    Its attack maximises the divergence from the clean prediction and does not see the label. So
+    correctness is recorded under a separate attack on the label, crafted and read in eval mode
     before the step (Dong et al. 2021, footnote 5).
     """
     attack, objective = training.attack, training.objective
     with frozen(net), torch.no_grad():
         prediction = net(x).float().softmax(dim=1)
-    adversarial = _crafted(net, x, prediction, training, generator, loss=_summed_divergence)
+    adversarial = _craft(net, x, prediction, training, generator, loss=_summed_divergence)
     tracked = pgd(
         net,
         x,
@@ -108,7 +108,7 @@ def mart(
 
     Its attack is PGD on the label, so the recorded logits are those of its own training forward.
     """
-    adversarial = _crafted(net, x, y, training, generator)
+    adversarial = _craft(net, x, y, training, generator)
     clean_logits, logits = net(x).float(), net(adversarial).float()
     return Step(mart_loss(clean_logits, logits, y, training.objective.beta), logits)
 
@@ -123,11 +123,11 @@ def gairat(
     kappa = torch.zeros(len(y), dtype=torch.int64, device=y.device)
 
     def counting(logits: Tensor, labels: Tensor) -> Tensor:
-        # The attack calls it once for each iterate it steps from, the start being the first.
+        # The attack calls this once for each iterate that it steps from, the start included.
         kappa.add_(logits.detach().argmax(dim=1) == labels)
         return summed_cross_entropy(logits, labels)
 
-    logits = net(_crafted(net, x, y, training, generator, loss=counting)).float()
+    logits = net(_craft(net, x, y, training, generator, loss=counting)).float()
     weights = gairat_weights(kappa, training.attack.steps, training.objective.offset)
     loss = (weights * functional.cross_entropy(logits, y, reduction="none")).mean()
     return Step(loss, logits)
@@ -138,7 +138,7 @@ def standard(
 ) -> Step:
     """Cross-entropy of clean examples; the recorded logits are those of the same forward.
 
-    Correctness is then clean correctness, and everything derived from it speaks of clean training.
+    Then correctness is clean correctness, and all scores derived from it are of clean training.
     """
     logits = net(x).float()
     return Step(functional.cross_entropy(logits, y), logits)
@@ -158,7 +158,7 @@ SINGLE_STEP = ("fgsm-rs", "n-fgsm")
 
 
 def method(name: str) -> Method:
-    """Return a method's step by name.
+    """Return the step of a method by name.
 
     Raises
     ------
@@ -170,7 +170,7 @@ def method(name: str) -> Method:
 
 
 def check_method(training: Training) -> None:
-    """Raise unless the method exists and the training's attack is one that it can use.
+    """Raise unless the method exists and can use the attack of the training.
 
     Raises
     ------
@@ -194,7 +194,7 @@ def check_method(training: Training) -> None:
         )
 
 
-def _crafted(
+def _craft(
     net: nn.Module,
     x: Tensor,
     y: Tensor,
@@ -202,7 +202,7 @@ def _crafted(
     generator: torch.Generator,
     loss: Loss = summed_cross_entropy,
 ) -> Tensor:
-    """Return the examples that the training's own attack makes of a batch."""
+    """Return adversarial examples of a batch, crafted with the attack of the training."""
     attack = training.attack
     return pgd(
         net,

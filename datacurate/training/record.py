@@ -23,7 +23,7 @@ class Record:
     examples, epochs : int
         M and T.
     device : device
-        Where the logits are; nothing is moved off it before the end of a run.
+        Device of the logits. Nothing leaves it before the end of a run.
     """
 
     def __init__(self, examples: int, epochs: int, device: torch.device) -> None:
@@ -35,16 +35,16 @@ class Record:
         self._visits = torch.zeros(examples, dtype=torch.int16, device=device)
 
     def add(self, places: npt.NDArray[np.int64], epoch: int, logits: Tensor, labels: Tensor) -> int:
-        """Count a batch and return how many of it were right.
+        """Count a batch, and return how many of its examples are correct.
 
         Parameters
         ----------
         places : ndarray of int64, shape (B,)
-            The examples' places among the M, each once.
+            Places of the examples among the M, each once.
         epoch : int
             0-based.
         logits : Tensor, shape (B, K)
-            Of the adversarial examples, before the step.
+            Logits of the adversarial examples, before the step.
         labels : Tensor of int64, shape (B,)
         """
         where = torch.from_numpy(places).to(logits.device)
@@ -62,7 +62,7 @@ class Record:
         return int(right.sum())
 
     def close_epoch(self, epoch: int) -> None:
-        """Check that every example has been counted exactly once in each epoch so far.
+        """Check that every example was counted exactly once in each epoch so far.
 
         Raises
         ------
@@ -97,7 +97,7 @@ class Record:
         }
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from a checkpoint."""
+        """Continue from a checkpoint."""
         self._correct.copy_(state["correct"])
         self._probability.copy_(state["probability"])
         self._margin.copy_(state["margin"])

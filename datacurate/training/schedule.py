@@ -1,4 +1,4 @@
-"""What changes over a training: functions of step and epoch, so that it needs no state."""
+"""What changes during a training, as functions of step and epoch, so that it needs no state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks of the user's own: a callable by its import path, and a state dict."""
+"""The user's own networks: a callable by its import path, and a state dict."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from datacurate.training.checkpoints import load_tensors
 _NESTED = ("state_dict", "model_state_dict", "model")
 
 
-def load_foreign(checkpoint: Path, network: str) -> nn.Module:
-    """Return the network that a callable of the user's makes, with the weights of a checkpoint.
+def load_user_network(checkpoint: Path, network: str) -> nn.Module:
+    """Return the network of a user's callable, with the weights of a checkpoint.
 
-    The callable runs, as any import of it would; the checkpoint is read as tensors and plain values
-    alone.
+    The callable is executed. The checkpoint is read as tensors and plain values only.
 
     Parameters
     ----------
     checkpoint : Path
         A state dict saved by ``torch.save``, alone or under ``state_dict``, ``model_state_dict`` or
-        ``model``; the prefix that ``DataParallel`` gives its names is taken off.
+        ``model``; the prefix of ``DataParallel`` is removed from the names.
     network : str
         ``module:callable``. Called without arguments, it returns a module that takes pixels in
-        [0, 1], float32 of shape (N, C, H, W), and returns logits: normalisation is inside it.
+        [0, 1], float32 of shape (N, C, H, W), and returns logits. It normalises by itself.
 
     Returns
     -------
@@ -36,14 +35,14 @@ def load_foreign(checkpoint: Path, network: str) -> nn.Module:
     Raises
     ------
     UsageError
-        If there is no such callable, or it makes no module.
+        If there is no such callable, or if it returns no module.
     CheckpointError
-        If the file holds no state dict, or one that does not fit.
+        If the file holds no state dict, or if it does not fit.
     """
     module, separator, name = network.partition(":")
     if not (module and separator and name):
         raise UsageError(
-            f"--network {network} is no import path", expected="module:callable", got=network
+            f"--network {network} is not an import path", expected="module:callable", got=network
         )
     try:
         make = getattr(importlib.import_module(module), name)
@@ -56,7 +55,7 @@ def load_foreign(checkpoint: Path, network: str) -> nn.Module:
     net = make() if callable(make) else None
     if not isinstance(net, nn.Module):
         raise UsageError(
-            f"--network {network} makes no network",
+            f"--network {network} returns no network",
             expected="a callable without arguments that returns a torch.nn.Module",
             got=type(make if net is None else net).__name__,
         )

@@ -28,7 +28,7 @@ from datacurate.outputs import write_json
 from datacurate.ranks.statistics import Accuracy
 from datacurate.recipes import Execution, Training, VerifyRecipe
 from datacurate.training import devices
-from datacurate.training.checkpoints import load_tensors, rebuilt
+from datacurate.training.checkpoints import load_tensors, rebuild_network
 from datacurate.training.examples import TrainingData
 from datacurate.training.history import EpochReport
 from datacurate.training.loop import Weights, fit
@@ -266,7 +266,9 @@ class Trainings:
         return self.workspace / f"{key}.{which}.{attack}.json"
 
     def _net(self, weights: Weights) -> nn.Module:
-        return rebuilt(weights, self.recipe.training.model, self.arms.classes, self.images.shape[3])
+        return rebuild_network(
+            weights, self.recipe.training.model, self.arms.classes, self.images.shape[3]
+        )
 
     def _clean_accuracy(self, weights: Weights, execution: Execution) -> Accuracy:
         """Return the clean accuracy of a network on the attacked rows."""

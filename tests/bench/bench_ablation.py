@@ -27,7 +27,7 @@ from datacurate.evaluation import Evaluation, choose_examples, evaluate
 from datacurate.machine import environment
 from datacurate.recipes import PROFILE_RECIPES, Attack, Augmentation, Execution, Model, Training
 from datacurate.training import devices
-from datacurate.training.checkpoints import rebuilt
+from datacurate.training.checkpoints import rebuild_network
 from datacurate.training.examples import TrainingData
 from datacurate.training.loop import fit
 from tests.bench.bench_step import BATCH, our_step, plain_step, seconds
@@ -69,7 +69,7 @@ def trained(name: str, data: DataSet, epochs: int, examples: int) -> nn.Module:
     execution = devices.resolve(Execution("cpu", "float32", 0, "eager"))
     with tempfile.TemporaryDirectory() as folder:
         fitted = fit(training, execution, learned, 0, Path(folder) / "state.pt")
-    return rebuilt(fitted.last, training.model, 10, 3).eval()
+    return rebuild_network(fitted.last, training.model, 10, 3).eval()
 
 
 def attack(

@@ -55,7 +55,7 @@ def test_check_recomputes(ranks: RankFile, run: Run, here: Path) -> None:
     code, out, _ = run("show", "made.ranks.h5", "--check")
     assert code == 0
     assert "FAILS" not in out
-    assert "holds  position from rank and tie rule" in out
+    assert "ok     position from rank and tie rule" in out
 
     score = ranks.columns["problematic_rank"].copy()
     score[10] = 0.0001
@@ -64,7 +64,7 @@ def test_check_recomputes(ranks: RankFile, run: Run, here: Path) -> None:
     code, out, err = run("show", "broken.ranks.h5", "--check")
     assert code == 1
     assert "FAILS  rank from instability: mean-rank: 1 values differ" in out
-    assert "error: broken.ranks.h5 does not hold: rank from instability" in err
+    assert "error: broken.ranks.h5 is inconsistent: rank from instability" in err
     code, out, _ = run("show", "broken.ranks.h5", "--check", "--json")
     assert code == 1
     failing = [item["name"] for item in json.loads(out) if not item["ok"]]

@@ -13,8 +13,8 @@ import torch
 from datacurate.errors import RecipeError, UnknownNameError
 from datacurate.nets import NETWORKS, build, network
 from datacurate.nets.normalization import Normalize
-from datacurate.nets.plain import VGG11, VGG16
 from datacurate.nets.preact import PreActBlock
+from datacurate.nets.vgg import VGG11, VGG16
 from datacurate.recipes import Model
 
 GREY = ((0.5,), (0.25,))

@@ -22,7 +22,7 @@ from datacurate.profiling.stages import check_measures
 from datacurate.pruning import prune
 from datacurate.ranks.scores import unpack
 from datacurate.recipes import PROFILE_RECIPES, with_settings
-from datacurate.training.checkpoints import rebuilt
+from datacurate.training.checkpoints import rebuild_network
 from datacurate.training.loop import fit
 from datacurate.training.planning import training_data
 
@@ -70,7 +70,7 @@ def test_it_is_the_mean_error_of_the_networks_of_that_epoch(data: DataSet, tmp_p
     norms = []
     for seed in (0, 1):
         done = fit(short, full.execution, trained_on, seed, tmp_path / f"{seed}.pt")
-        net = rebuilt(done.last, short.model, 10, x.shape[3])
+        net = rebuild_network(done.last, short.model, 10, x.shape[3])
         with torch.no_grad():
             logits = net(torch.from_numpy(x).permute(0, 3, 1, 2)).double().numpy()
         norms.append(np.linalg.norm(softmax(logits, axis=1) - one_hot, axis=1))
