@@ -1,4 +1,4 @@
-"""Whether two data sets are the same images in the same order."""
+"""The comparison of two data sets: the same images in the same order."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def made(seed: int = 0, count: int = 60) -> Identity:
 
 
 def taken(identity: Identity, rows: np.ndarray) -> Identity:
-    """The identity of the rows of a data set, as another data set."""
+    """The identity of some rows of a data set."""
     assert identity.content_hash is not None
     assert identity.perceptual_hash is not None
     return replace(
@@ -44,7 +44,7 @@ def taken(identity: Identity, rows: np.ndarray) -> Identity:
 
 
 def shuffled_within_classes(labels: np.ndarray, share: float = 1.0) -> np.ndarray:
-    """Rows after some of each class have changed places among themselves."""
+    """Rows after a shuffle of some examples within each class."""
     rows = np.arange(len(labels))
     for label in np.unique(labels):
         mine = np.flatnonzero(labels == label)
@@ -53,7 +53,7 @@ def shuffled_within_classes(labels: np.ndarray, share: float = 1.0) -> np.ndarra
     return rows
 
 
-def test_same() -> None:
+def test_the_same_images_in_the_same_order() -> None:
     match = relate(made(), made())
     assert match.relation is Relation.SAME
     assert match.usable
@@ -69,7 +69,7 @@ def test_any_other_order_is_refused(order: list[int]) -> None:
     assert match.usable == (order == sorted(order))
 
 
-def test_changed_labels_on_the_same_images_are_told() -> None:
+def test_changed_labels_on_the_same_images_are_reported() -> None:
     identity = made()
     labels = identity.labels.copy()
     labels[[3, 5]] = (labels[[3, 5]] + 1) % 3
@@ -79,7 +79,7 @@ def test_changed_labels_on_the_same_images_are_told() -> None:
     assert "2 of 60" in (match.warning or "")
 
 
-def test_without_images_labels_must_agree_and_every_use_says_so() -> None:
+def test_without_images_labels_must_agree_with_a_warning() -> None:
     identity = made()
     bare = without_images("noise", "train", identity.labels, NAMES)
     match = relate(bare, identity)
@@ -105,7 +105,7 @@ def test_equal_bytes_of_another_shape_are_foreign() -> None:
     assert relate(one, other).relation is Relation.FOREIGN
 
 
-def test_require_match_says_both_sides() -> None:
+def test_require_match_describes_both_data_sets() -> None:
     identity = made()
     assert isinstance(require_match(identity, identity, "the ranks"), Match)
     with pytest.raises(DataMismatchError, match="another order") as caught:
@@ -123,7 +123,7 @@ def test_jpegs_relate_to_the_lossless_images_as_a_copy(
     match = relate(cifar10_first5000, cifar10_jpegs.identity)
     assert match.relation is Relation.REENCODED
     assert match.warning
-    # The figures that the thresholds rest on.
+    # The measurements behind the thresholds.
     assert "differ in 0.3 of 64 bits in place, 31." in match.detail
     assert "0 of 5,000 look like other pictures" in match.detail
 
@@ -144,7 +144,7 @@ def test_jpegs_shifted_by_a_row_are_foreign(
 ) -> None:
     moved = taken(cifar10_jpegs.identity, np.roll(np.arange(5000), 1))
     assert relate(cifar10_first5000, moved).relation is Relation.FOREIGN
-    # Even with the labels of the place they went to.
+    # Also with the labels of their new rows.
     relabelled = replace(moved, labels=cifar10_first5000.labels)
     assert relate(cifar10_first5000, relabelled).relation is Relation.FOREIGN
 
@@ -160,7 +160,7 @@ def test_lossless_images_shuffled_within_classes_are_reordered(
 
 
 @pytest.mark.real_data
-def test_a_part_is_foreign_to_the_whole(cifar10_train: ImageData) -> None:
+def test_a_part_does_not_match_the_whole(cifar10_train: ImageData) -> None:
     whole = cifar10_train.identity
     match = relate(whole, taken(whole, np.arange(10_000)))
     assert match.relation is Relation.FOREIGN

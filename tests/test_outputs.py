@@ -1,4 +1,4 @@
-"""Outputs: what is there stays whole until the new is complete, and one process writes."""
+"""Outputs: an old file stays until the new one is complete, and one process writes."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def test_a_result_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
     assert (tmp_path / "result").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
-def test_what_cannot_be_written_is_one_error(tmp_path: Path) -> None:
+def test_an_unwritable_path_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="could not be written"), atomic_path(tmp_path / "a/b"):
         pass
-    # A device without space, as a full disk is met by a writer.
+    # A device without free space, like a full disk.
     full = Path("/dev/full")
     if full.exists():
         with (
@@ -53,7 +53,7 @@ def test_what_cannot_be_written_is_one_error(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_refusals(tmp_path: Path) -> None:
+def test_existing_outputs_are_refused(tmp_path: Path) -> None:
     there = tmp_path / "there"
     there.write_text("x")
     with pytest.raises(OutputExistsError, match="exists already"):
@@ -92,7 +92,7 @@ def test_a_killed_writer_frees_the_lock(tmp_path: Path) -> None:
 
 @contextlib.contextmanager
 def writing(target: Path, what: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Another process in the middle of writing `target`; a byte to it lets it finish."""
+    """Another process that is writing `target`; it finishes when it receives a byte."""
     code = (
         "import sys; from pathlib import Path; from datacurate.outputs import *\n"
         f"with {what}:\n"
@@ -116,13 +116,13 @@ DIRECTORY = "atomic_directory(TARGET, 'x', force=True) as temporary"
 
 
 @pytest.mark.parametrize("what", [FILE, DIRECTORY])
-def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path: Path, what: str) -> None:
+def test_files_of_a_killed_writer_are_removed_by_the_next_write(tmp_path: Path, what: str) -> None:
     target = tmp_path / "result"
     with writing(target, what) as killed:
         killed.kill()
     (left,) = tmp_path.iterdir()
     assert left.name.startswith(".result.")
-    # Of another target, of a download that goes on later, of a directory that was moved aside.
+    # Files of another target, of an unfinished download, and of a directory moved aside.
     others = [".result.x.abcd1234.part", ".result.0123456789ab.part", ".result.abcd1234.old"]
     for name in [*others, ".other.abcd1234.part"]:
         (tmp_path / name).write_text("precious")
@@ -141,7 +141,7 @@ def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path: Path, what
     assert names == {"result", *others, ".other.abcd1234.part"}
 
 
-def test_a_write_that_fails_leaves_what_was_abandoned(tmp_path: Path) -> None:
+def test_a_failed_write_keeps_abandoned_files(tmp_path: Path) -> None:
     abandoned = tmp_path / ".result.abcd1234.part"
     abandoned.write_text("half")
     with pytest.raises(ZeroDivisionError), atomic_path(tmp_path / "result"):

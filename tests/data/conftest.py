@@ -1,4 +1,4 @@
-"""Small files in the layouts that data sets come in."""
+"""Small files in the layouts of data sets."""
 
 from __future__ import annotations
 

@@ -79,12 +79,14 @@ def test_names_of_classes(tmp_path: Path) -> None:
         ({"labels": np.array([0, "x"] * 6, dtype=object)}, "Python objects"),
     ],
 )
-def test_arrays_that_are_no_data_set(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+def test_arrays_that_are_not_a_data_set(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
     with pytest.raises(DataError, match=message):
         load(saved(tmp_path, **changes))
 
 
-def test_channels_first_gets_the_step_that_mends_it(tmp_path: Path) -> None:
+def test_channels_first_get_a_hint(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         load(saved(tmp_path, images=IMAGES.transpose(0, 3, 1, 2)))
     assert "transpose(0, 2, 3, 1)" in (caught.value.hint or "")
@@ -132,7 +134,7 @@ def test_absurd_shapes(tmp_path: Path) -> None:
         load(str(path))
 
 
-def test_as_a_known_data_set(tmp_path: Path) -> None:
+def test_loading_under_a_known_name(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not hold CIFAR-10"):
         load("cifar10", Path(saved(tmp_path)))
     with pytest.raises(DataError, match="does not hold CIFAR-100") as caught:

@@ -1,4 +1,4 @@
-"""Test examples borrowed from data that has none of its own."""
+"""Test examples for data without a test split."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def test_a_tenth_of_each_class_and_at_least_one() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.permutations(range(len(LABELS))))
-def test_the_order_of_the_data_has_no_part_in_it(order: list[int]) -> None:
+def test_the_choice_does_not_depend_on_the_order(order: list[int]) -> None:
     there = np.array(order)
     rows = borrowed_rows(HASHES[there], LABELS[there])
     assert np.array_equal(np.sort(there[rows]), borrowed_rows(HASHES, LABELS))
 
 
-def test_twins_go_together() -> None:
+def test_copies_stay_together() -> None:
     hashes = HASHES.copy()
     first = borrowed_rows(HASHES, LABELS)[0]
     twin = next(row for row in range(40) if row not in borrowed_rows(HASHES, LABELS))
@@ -44,14 +44,14 @@ def test_twins_go_together() -> None:
     assert first in rows
 
 
-def test_a_class_that_would_have_nothing_left_lends_nothing() -> None:
+def test_a_class_without_remaining_examples_gives_none() -> None:
     labels = np.array([0, 1, 1, 2, 2])
     hashes = np.array([1, 2, 3, 4, 4], dtype=np.uint64)
     assert labels[borrowed_rows(hashes, labels)].tolist() == [1]
     assert borrowed_rows(hashes[:1], labels[:1]).tolist() == []
 
 
-def test_it_is_recorded_and_never_trained_on(tmp_path: Path) -> None:
+def test_borrowed_rows_are_recorded_and_never_trained_on(tmp_path: Path) -> None:
     images, labels = noise(60, 8), np.arange(60) % 3
     np.savez(tmp_path / "a.npz", images=images, labels=labels)
     data = load(str(tmp_path))

@@ -23,7 +23,7 @@ def planes(images: np.ndarray) -> np.ndarray:
 
 
 def batch(start: int, fine: bool, protocol: int = 0) -> bytes:
-    """A pickle as the official ones are, or with protocol 2 and up as Python 3 writes it."""
+    """A pickle like the official ones, or of protocol 2 and above as Python 3 writes it."""
     images = noise(ROWS, seed=start)
     labels = [(start + row) % (100 if fine else 10) for row in range(ROWS)]
     if not protocol:
@@ -66,7 +66,7 @@ def packed(folder: Path) -> Path:
 
 
 class Unchecked(datasets.CIFAR10):  # type: ignore[misc]
-    """torchvision's reader, without its check that the files are the whole official ones."""
+    """torchvision's reader without its check for the official files."""
 
     def _check_integrity(self) -> bool:
         return True
@@ -97,7 +97,7 @@ def test_batches_written_by_python_3(tmp_path: Path, protocol: int) -> None:
     assert new.identity.label_fingerprint == old.identity.label_fingerprint
 
 
-def test_every_packing_of_cifar10_is_the_same_data(tmp_path: Path) -> None:
+def test_every_archive_of_cifar10_gives_the_same_data(tmp_path: Path) -> None:
     folder = write_cifar10(tmp_path / "extracted")
     archive = packed(folder)
     alone = tmp_path / "alone"
@@ -146,7 +146,7 @@ def test_both_in_one_directory_as_torchvision_leaves_them(tmp_path: Path) -> Non
         load_train(str(tmp_path))
 
 
-def test_the_other_one_is_refused(tmp_path: Path) -> None:
+def test_the_other_cifar_is_refused(tmp_path: Path) -> None:
     folder = write_cifar100(tmp_path)
     with pytest.raises(DataError, match="does not hold CIFAR-10") as caught:
         load("cifar10", folder)
@@ -192,7 +192,7 @@ def test_a_truncated_binary(tmp_path: Path) -> None:
         ({b"data": np.zeros((ROWS, 3071), np.uint8)}, "does not hold CIFAR images"),
     ],
 )
-def test_batches_of_another_form(tmp_path: Path, change: dict[bytes, Any], message: str) -> None:
+def test_batches_that_are_not_cifar(tmp_path: Path, change: dict[bytes, Any], message: str) -> None:
     folder = write_cifar10(tmp_path)
     value = pickle.loads(batch(1, False, 2)) | change
     (folder / "data_batch_1").write_bytes(pickle.dumps(value, 2))

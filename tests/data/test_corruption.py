@@ -1,4 +1,4 @@
-"""Planted label errors."""
+"""Label errors added on purpose."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_exactly_the_planted_rows_are_wrong() -> None:
     assert relate(data.train.identity, flipped.train.identity).relation is Relation.RELABELLED
 
 
-def test_the_seed_decides() -> None:
+def test_the_seed_determines_the_labels() -> None:
     data = load("digits")
     first, again, other = (flip_labels(data, 0.2, seed) for seed in (1, 1, 2))
     assert np.array_equal(first[0].train.labels, again[0].train.labels)
@@ -56,7 +56,7 @@ def test_borrowed_examples_keep_their_labels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.5, float("nan")])
-def test_no_fraction(fraction: float) -> None:
+def test_an_invalid_fraction_is_refused(fraction: float) -> None:
     with pytest.raises(UsageError, match="fraction of labels to flip is out of range"):
         flip_labels(load("digits"), fraction, 0)
 

@@ -46,7 +46,7 @@ def test_jpeg_is_as_pillow_decodes_it() -> None:
     assert np.array_equal(decode(files), expected)
 
 
-def test_grey_stays_grey_alone_and_becomes_colour_beside_colour() -> None:
+def test_grey_becomes_colour_only_if_another_image_has_colour() -> None:
     grey, colour = noise(2, 8, 1), noise(1, 8, 3)
     files = [encoded(image) for image in grey]
     assert np.array_equal(decode(files), grey)
@@ -98,7 +98,7 @@ def test_no_image(data: bytes) -> None:
     assert "0x" not in str(caught.value)
 
 
-def test_formats_that_run_programs_or_are_vectors_are_not_opened() -> None:
+def test_vector_and_script_formats_are_not_opened() -> None:
     postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n"
     with pytest.raises(DataError, match="cannot be decoded"):
         decode([postscript])
@@ -106,7 +106,9 @@ def test_formats_that_run_programs_or_are_vectors_are_not_opened() -> None:
 
 def test_bombs() -> None:
     file = saved(Image.new("L", (8, 8)))
-    start = b"IHDR" + struct.pack(">II", 30_000, 30_000) + file[24:29]  # size said, not there
+    start = (
+        b"IHDR" + struct.pack(">II", 30_000, 30_000) + file[24:29]
+    )  # states a size without the pixels
     claimed = file[:12] + start + struct.pack(">I", zlib.crc32(start)) + file[33:]
     with pytest.raises(DataError, match=r"cannot be decoded.*bomb"):
         decode([claimed])

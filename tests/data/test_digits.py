@@ -13,7 +13,7 @@ from datacurate.data.known import OfficialStatus, official_status
 from datacurate.errors import DataError
 
 
-def test_they_are_scikit_learns_in_its_order() -> None:
+def test_digits_are_in_the_order_of_scikit_learn() -> None:
     data = load("digits")
     bunch = load_digits()
     images = np.concatenate([data.train.images, data.test.images])
@@ -26,7 +26,7 @@ def test_they_are_scikit_learns_in_its_order() -> None:
     assert (len(data.train), len(data.test)) == (1437, 360)
 
 
-def test_no_mirrors_and_nothing_borrowed() -> None:
+def test_digits_are_not_flippable_and_have_a_test_split() -> None:
     data = load("digits")
     assert not data.flippable
     assert data.borrowed.size == 0

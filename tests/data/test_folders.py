@@ -1,4 +1,4 @@
-"""Folders of images, in torchvision's order, without its classes for stray folders."""
+"""Folders of images in torchvision's order; folders without images are not classes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_train_and_test(image_folder: Write, test: str) -> None:
     assert not data.borrowed.size
 
 
-def test_a_test_folder_without_classes_gives_way_to_val(image_folder: Write) -> None:
+def test_val_is_used_if_the_test_folder_has_no_classes(image_folder: Write) -> None:
     image_folder(files("train/"))
     image_folder({"test/unlabelled.png": noise(1, 8)[0]})
     folder = image_folder(files("val/", seed=1))
@@ -70,7 +70,7 @@ def test_a_test_folder_with_other_classes(image_folder: Write) -> None:
     assert caught.value.got == "c"
 
 
-def test_stray_things_never_become_classes(image_folder: Write) -> None:
+def test_other_files_and_folders_are_not_classes(image_folder: Write) -> None:
     strays = [
         ".git/a.png",
         "__MACOSX/b/._1.png",
@@ -96,7 +96,7 @@ def test_a_class_called_train(image_folder: Write) -> None:
     assert load(str(folder)).train.identity.class_names == ("car", "train")
 
 
-def test_a_folder_around_everything_is_passed_through(image_folder: Write, tmp_path: Path) -> None:
+def test_a_single_outer_folder_is_skipped(image_folder: Write, tmp_path: Path) -> None:
     folder = image_folder(files("outer/inner/"))
     data = load(str(folder))
     as_torchvision(data.train, folder / "outer" / "inner")
@@ -109,7 +109,7 @@ def test_a_folder_around_everything_is_passed_through(image_folder: Write, tmp_p
     assert zipped.train.identity.pixel_fingerprint == data.train.identity.pixel_fingerprint
 
 
-def test_links_are_followed_but_not_in_circles(image_folder: Write, tmp_path: Path) -> None:
+def test_links_are_followed_but_not_in_a_cycle(image_folder: Write, tmp_path: Path) -> None:
     real = image_folder(files(), "real")
     linked = tmp_path / "linked"
     for name in NAMES:
@@ -121,7 +121,7 @@ def test_links_are_followed_but_not_in_circles(image_folder: Write, tmp_path: Pa
     assert np.bincount(data.train.labels).tolist() == [1, 3, 3, 3]
 
 
-def test_grey_images_are_grey_unless_one_is_not(image_folder: Write) -> None:
+def test_grey_images_stay_grey_unless_one_has_colour(image_folder: Write) -> None:
     grey = {f"{label}/{row}.png": noise(1, 8, 1, seed=row)[0] for label in "ab" for row in range(3)}
     folder = image_folder(grey)
     assert load(str(folder)).train.images.shape == (6, 8, 8, 1)

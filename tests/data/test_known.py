@@ -1,4 +1,4 @@
-"""What is said about data that goes by a known name."""
+"""The comparison of data with the official data set of its name."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def test_each_way_to_differ() -> None:
 
 
 @pytest.mark.real_data
-def test_batches_in_another_order_are_put_back(cifar10_train: ImageData) -> None:
+def test_permuted_batches_are_restored(cifar10_train: ImageData) -> None:
     known = KNOWN["cifar10"]
     whole = Split(cifar10_train.images, cifar10_train.labels)
     assert restore_official_order(whole, known) is whole
-    # As a walk of the official archive meets them.
+    # The order in which the official archive stores them.
     rows = np.arange(50_000).reshape(5, -1)[[3, 2, 1, 4, 0]].ravel()
     mixed = Split(whole.images[rows], whole.labels[rows])
     restored = restore_official_order(mixed, known)
@@ -64,7 +64,7 @@ def test_batches_in_another_order_are_put_back(cifar10_train: ImageData) -> None
 
 
 @pytest.mark.real_data
-def test_any_other_order_stays_as_it_is(cifar10_train: ImageData) -> None:
+def test_any_other_order_is_unchanged(cifar10_train: ImageData) -> None:
     known = KNOWN["cifar10"]
     shifted = np.roll(np.arange(50_000), 1)
     moved = Split(cifar10_train.images[shifted], cifar10_train.labels[shifted])

@@ -1,4 +1,4 @@
-"""Where data sets are looked for, and what is said when they are nowhere."""
+"""The places where data sets are searched for, and the errors if they are missing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def archive(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A small CIFAR-10 archive, served; the table of known data sets has its address and sum."""
+    """A served small CIFAR-10 archive; its address and hash are in the table of data sets."""
     served = packed(write_cifar10(tmp_path / "made")).rename(server.root / "cifar-10-python.tar.gz")
     digest = hashlib.md5(served.read_bytes()).hexdigest()
     official(monkeypatch, archive=Archive(f"{server.url}/{served.name}", digest))
@@ -71,7 +71,7 @@ class Hub:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
-    """A Hub that cannot be reached until it is given a folder."""
+    """A Hub that cannot be reached until a test sets a folder."""
     made = Hub()
     monkeypatch.setattr(huggingface_hub, "snapshot_download", made.snapshot_download)
     return made
@@ -101,7 +101,7 @@ def test_missing_paths(name: str) -> None:
         load(name)
 
 
-def test_a_path_needs_no_second_one(tmp_path: Path) -> None:
+def test_a_path_with_a_second_path_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a path or address already"):
         load(str(tmp_path), tmp_path)
 
@@ -138,7 +138,7 @@ def test_order_of_places(
     monkeypatch.setenv(VARIABLE, str(tmp_path / "direct"))
     assert load_train("cifar10").source["location"] == str(direct)
     assert not cache_directory().exists()
-    # A directory of other things is passed over, not an error: the cache is next.
+    # A directory with other data is not an error; the cache is searched next.
     (tmp_path / "other").mkdir()
     monkeypatch.setenv(VARIABLE, str(tmp_path / "other"))
     assert load_train("cifar10").source["location"].startswith("http://127.0.0.1")
@@ -157,14 +157,14 @@ def test_a_download_happens_once_and_is_recorded_by_its_address(
     again = load("cifar10")
     assert again.train.identity.pixel_fingerprint == first.identity.pixel_fingerprint
     assert server.requests == ["/cifar-10-python.tar.gz"]
-    # What a killed download leaves is no data set.
+    # The partial file of a killed download is not a data set.
     (cache_directory() / ".cifar-10-python.tar.gz.x.part").write_bytes(b"half")
     assert len(load_train("cifar10")) == len(first)
     (cache_directory() / ".cifar-10-python.tar.gz.x.part").unlink()
     assert [path.name for path in cache_directory().rglob("*") if path.is_file()] == [archive.name]
 
 
-def test_nowhere_says_where_it_looked(
+def test_missing_data_lists_the_places_searched(
     archive: Path, server: Server, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive.unlink()
@@ -183,7 +183,7 @@ def test_nowhere_says_where_it_looked(
 
 
 def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Path:
-    """A folder as the Hub's mirror has it, official for as long as the test runs."""
+    """A folder like the mirror on the Hub, official while the test runs."""
     folder = tmp_path / "mirror"
     images, labels = noise(20), list(np.arange(20) % 10)
     for split in ("train", "test"):
@@ -198,7 +198,7 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> P
     return folder
 
 
-def test_the_mirror_serves_when_the_official_archive_cannot(
+def test_the_mirror_replaces_an_unavailable_archive(
     tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.folder = mirror(tmp_path, monkeypatch)
@@ -247,7 +247,7 @@ def test_a_data_set_on_the_hub(tmp_path: Path, hub: Hub) -> None:
 
 
 @pytest.mark.parametrize("address", ["hf://datasets/birds", "hf://birds", "hf:", "hf://models/a/b"])
-def test_addresses_that_are_none(address: str) -> None:
+def test_invalid_addresses_are_refused(address: str) -> None:
     with pytest.raises(UsageError, match="is not an address of a data set"):
         load(address)
 

@@ -129,7 +129,7 @@ def test_splits_as_folders(tmp_path: Path) -> None:
     assert (len(data.train), len(data.test)) == (12, 3)
 
 
-def test_a_test_split_without_labels_is_passed_over(tmp_path: Path) -> None:
+def test_a_test_split_without_labels_is_skipped(tmp_path: Path) -> None:
     write(tmp_path / "train.parquet")
     write(tmp_path / "test.parquet", IMAGES[:5], [-1] * 5)
     write(tmp_path / "validation.parquet", IMAGES[:3], LABELS[:3])
@@ -189,7 +189,7 @@ def test_damaged_rows_are_named(tmp_path: Path) -> None:
         (["cat"] * 12, "no label column"),
     ],
 )
-def test_labels_that_do_not_hold(tmp_path: Path, labels: list[Any], message: str) -> None:
+def test_invalid_labels_are_refused(tmp_path: Path, labels: list[Any], message: str) -> None:
     path = write(tmp_path / "x.parquet", labels=labels)
     with pytest.raises(DataError, match=message):
         load_train(str(path))

@@ -75,7 +75,7 @@ def test_the_order_is_torchvisions(mini: DataSet, tiny_folder: Path) -> None:
 
 
 @pytest.mark.real_data
-def test_folders_original_and_rearranged_are_the_same_data(
+def test_original_and_rearranged_folders_give_the_same_data(
     mini: DataSet, tiny_folder: Path, tmp_path: Path
 ) -> None:
     labels = dict(
@@ -124,14 +124,14 @@ def test_classes_without_images_are_absent(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ["val_0.JPEG", "val_7.JPEG\tn00000001", "val_0.JPEG\tn00000009"])
-def test_annotations_that_do_not_hold(tmp_path: Path, line: str) -> None:
+def test_invalid_annotations_are_refused(tmp_path: Path, line: str) -> None:
     write(tmp_path, f"val_1.JPEG\tn00000001\n{line}\n")
     with pytest.raises(DataError, match=r"line 2 of val/val_annotations\.txt") as caught:
         load("tiny-imagenet", tmp_path)
     assert caught.value.got == line
 
 
-def test_it_is_nothing_else(tmp_path: Path) -> None:
+def test_tiny_imagenet_under_another_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not hold CIFAR-10"):
         load_train("cifar10", write(tmp_path) / "tiny-imagenet-200.zip")
 

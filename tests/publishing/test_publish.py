@@ -1,4 +1,4 @@
-"""What is published arrives elsewhere as it was; what may not be published changes nothing."""
+"""Published ranks arrive unchanged; a refused publication changes nothing."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def state(hub: Hub) -> dict[str, Any]:
     return {name: list(held.commits) for name, held in hub.repositories.items()}
 
 
-def test_published_here_and_fetched_there(
+def test_published_ranks_can_be_fetched_elsewhere(
     hub: Hub, file: Path, second_cache: Callable[[], None]
 ) -> None:
     done = publish(file, "me/made")
@@ -109,7 +109,7 @@ def test_other_ranks_of_the_same_name_are_not_replaced(
         ("POST", "/commit/", "slow"),
     ],
 )
-def test_faults_that_pass(
+def test_temporary_faults_are_retried(
     hub: Hub, file: Path, method: str, fragment: str, kind: int | str
 ) -> None:
     hub.faults.append(Fault(method, fragment, kind))
@@ -129,7 +129,7 @@ def test_faults_that_pass(
         ("POST", "/preupload/", 403),
     ],
 )
-def test_faults_that_stay_leave_no_half_of_it(
+def test_permanent_faults_leave_the_repository_unchanged(
     hub: Hub, file: Path, method: str, fragment: str, kind: int | str
 ) -> None:
     hub.add("me/made", {"notes.txt": b"precious"})
@@ -149,7 +149,7 @@ def test_faults_that_stay_leave_no_half_of_it(
         ("", "does not accept the token"),
     ],
 )
-def test_tokens_that_may_not(
+def test_tokens_without_permission_are_refused(
     hub: Hub,
     file: Path,
     token: str,
@@ -190,7 +190,7 @@ def damaged(file: Path) -> Path:
 
 
 def unfounded(file: Path) -> Path:
-    """Every hash holds, but the rank does not follow from the runs."""
+    """A file with valid hashes in which the rank does not follow from the runs."""
     import dataclasses
 
     made = made_rank_file()
@@ -215,7 +215,7 @@ def unfounded(file: Path) -> Path:
         (unfounded, "me/made", FileError),
     ],
 )
-def test_what_does_not_hold_is_not_sent(
+def test_inconsistent_ranks_are_not_sent(
     hub: Hub,
     file: Path,
     prepare: Callable[[Path], Path],
@@ -244,7 +244,7 @@ def test_the_sums_cover_every_file(bundle: Path) -> None:
     assert done.returncode == 0
 
 
-def test_the_card_parses_and_says_what_is_in_the_file(bundle: Path) -> None:
+def test_the_card_parses_and_describes_the_file(bundle: Path) -> None:
     card = huggingface_hub.DatasetCard.load(bundle / "README.md")
     assert card.data.license == "cc-by-4.0"
     assert card.data.configs[0]["data_files"] == [{"split": "train", "path": "made.ranks.h5"}]

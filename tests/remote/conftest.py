@@ -1,4 +1,4 @@
-"""The real client of the Hub, turned to a Hub on this machine, with a cache of its own."""
+"""The real client of the Hub, with a local server and a private cache."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def hub() -> Iterator[Hub]:
 
 @pytest.fixture
 def second_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """What makes this machine another one, which has fetched nothing yet."""
+    """A function that switches to an empty cache, as on another machine."""
 
     def change() -> None:
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "other" / "hf"))

@@ -74,7 +74,7 @@ class Hub:
         )
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        # Large files lie on another host, which gets no token.
+        # Large files are on another host, which must not receive the token.
         self.storage_url = f"http://localhost:{self._server.server_port}"
 
     def __enter__(self) -> Hub:
@@ -274,7 +274,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def store(self, oid: str) -> None:
         data = self.body
-        if self.spoiled == "wrong":  # bytes changed on the way up
+        if self.spoiled == "wrong":  # bytes changed during the upload
             data, self.spoiled = data[:-1] + b"?", None
         self.hub.stored[oid] = data
         self._bytes(200, b"", {})

@@ -66,7 +66,7 @@ def test_the_file_arrives_and_progress_is_reported(server: Server, place: Path) 
     ],
 )
 @pytest.mark.parametrize("size", [len(DATA), None])
-def test_passing_failures_are_got_past(
+def test_temporary_failures_are_retried(
     server: Server, place: Path, faults: list[int | str], size: int | None
 ) -> None:
     server.faults = [*faults]
@@ -87,7 +87,7 @@ def test_passing_failures_are_got_past(
         ("longer", "has an unexpected hash", 2),
     ],
 )
-def test_failures_leave_everything_as_it_was(
+def test_failures_change_nothing(
     server: Server, place: Path, name: str, message: str, requests: int, existing: bytes | None
 ) -> None:
     (server.root / "other").write_bytes(DATA[:-1] + b"x")
@@ -172,7 +172,7 @@ def test_a_missing_network_is_reported_at_once(
     assert not waits
 
 
-def test_a_place_that_cannot_be_written(server: Server, place: Path) -> None:
+def test_an_unwritable_target_is_refused(server: Server, place: Path) -> None:
     with pytest.raises(OutputError, match="could not be written"):
         download(f"{server.url}/file", place / "nowhere" / "file", SUM)
     assert not server.requests

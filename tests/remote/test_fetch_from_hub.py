@@ -1,4 +1,4 @@
-"""Ranks from a repository: what arrives, and what each fault of the network ends in."""
+"""Ranks from a repository, and the result of each network fault."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def commit(hub: Hub, payload: bytes) -> str:
     return hub.add("some/ranks", files(payload))
 
 
-def test_the_file_arrives_pinned_and_once(hub: Hub, commit: str, payload: bytes) -> None:
+def test_the_file_is_pinned_and_downloaded_once(hub: Hub, commit: str, payload: bytes) -> None:
     lines: list[str] = []
     found = fetch_from("some/ranks", "made", tell=lines.append)
     assert found.path.read_bytes() == payload
@@ -47,7 +47,7 @@ def test_the_file_arrives_pinned_and_once(hub: Hub, commit: str, payload: bytes)
     asked = len(hub.requests)
     again = fetch_from("some/ranks", "made", commit)
     assert again == found
-    assert len(hub.requests) == asked  # a commit never changes, so nobody is asked
+    assert len(hub.requests) == asked  # a commit never changes, so no request is made
 
 
 def test_revisions(hub: Hub, commit: str, payload: bytes, tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_revisions(hub: Hub, commit: str, payload: bytes, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("fragment", ["/api/datasets", "/resolve/", "/storage/"])
 @pytest.mark.parametrize("kind", [429, 503, 500, "drop", "slow", "cut"])
-def test_faults_that_pass(
+def test_temporary_faults_are_retried(
     hub: Hub, commit: str, payload: bytes, fragment: str, kind: int | str
 ) -> None:
     for method in ("GET", "HEAD"):
@@ -71,7 +71,7 @@ def test_faults_that_pass(
 
 
 @pytest.mark.parametrize("kind", [429, 503, "drop"])
-def test_faults_that_stay(hub: Hub, commit: str, kind: int | str) -> None:
+def test_permanent_faults_are_errors(hub: Hub, commit: str, kind: int | str) -> None:
     for method in ("GET", "HEAD"):
         hub.faults.append(Fault(method, "/", kind, times=1000))
     with pytest.raises(FetchError, match="some/ranks") as caught:
@@ -85,13 +85,13 @@ def test_one_wrong_byte_is_fetched_again(hub: Hub, commit: str, payload: bytes) 
     lines: list[str] = []
     assert fetch_from("some/ranks", "made", tell=lines.append).path.read_bytes() == payload
     assert any("downloading it again" in line for line in lines)
-    # What is damaged in the cache later is noticed as well.
+    # Damage in the cache is found too.
     path = fetch_from("some/ranks", "made", commit).path
     path.resolve().write_bytes(payload[:-1])
     assert fetch_from("some/ranks", "made", commit).path.read_bytes() == payload
 
 
-def test_bytes_that_stay_wrong_show_both_hashes(hub: Hub, commit: str, payload: bytes) -> None:
+def test_repeated_wrong_bytes_show_both_hashes(hub: Hub, commit: str, payload: bytes) -> None:
     hub.faults.append(Fault("GET", "/storage/", "wrong", times=1000))
     with pytest.raises(FetchError, match="has an unexpected hash") as caught:
         fetch_from("some/ranks", "made")
@@ -141,7 +141,7 @@ def test_tokens(hub: Hub, payload: bytes, monkeypatch: pytest.MonkeyPatch) -> No
         assert "HF_TOKEN" in (caught.value.hint or "")
 
 
-def test_without_network_the_cache_is_used_and_that_is_said(
+def test_without_a_network_the_cache_is_used_with_a_message(
     hub: Hub,
     commit: str,
     payload: bytes,
@@ -180,7 +180,7 @@ def test_a_repository_must_state_its_hashes(hub: Hub, payload: bytes) -> None:
         fetch_from("some/none", "made")
 
 
-def test_a_file_that_is_no_rank_file(hub: Hub) -> None:
+def test_a_file_that_is_not_a_rank_file(hub: Hub) -> None:
     hub.add("some/fake", files(b"anything with the right hash"))
     with pytest.raises(DatacurateError, match="is not a rank file"):
         fetch_from("some/fake", "made")

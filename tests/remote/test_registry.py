@@ -1,4 +1,4 @@
-"""Published ranks by name: the registry, its sources in turn, and what prune makes of a name."""
+"""Published ranks by name: the registry, its sources, and prune with a name."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def toml(value: Any) -> str:
 
 
 class Registry:
-    """A registry in a folder, which takes the place of the package's."""
+    """A registry in a folder, used in place of the package's registry."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -87,7 +87,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def upstream(registry: Registry, server: Server) -> Path:
-    """The authors' kind of file, of the digits, served and registered as ``cifar10``."""
+    """An array of ranks of the digits in the authors' format, registered as ``cifar10``."""
     path = server.root / "prob_rank.npy"
     np.save(path, np.random.default_rng(0).permutation(N) / N)
     source = {"kind": "upstream", "url": f"{server.url}/{path.name}", **pin(path)}
@@ -105,7 +105,7 @@ def upstream(registry: Registry, server: Server) -> Path:
     return path
 
 
-def test_the_package_s_registry_holds() -> None:
+def test_the_registry_of_the_package_is_valid() -> None:
     entries = load(artifacts_directory())
     entry = entries["cifar10"]
     assert entry.sources[0].sha256.startswith("b2613e5a")
@@ -150,7 +150,7 @@ def test_the_published_file_gives_the_registered_ranks(
         assert caught.value.expected == f"sha256 {entry.sources[0].sha256}"
         assert len(server.requests) == 2
         (server.root / "prob_rank.npy").write_bytes(upstream_npy.read_bytes())
-        # From a mirror of it come the very same ranks.
+        # A mirror gives the same ranks.
         assert fetching.fetch("cifar10").content_sha256 == entry.content_sha256
 
 
@@ -165,12 +165,12 @@ def test_the_authors_file_is_imported_once(upstream: Path, server: Server) -> No
     upstream.unlink()
     assert fetching.fetch("cifar10") == found
     assert server.requests == ["/prob_rank.npy"]
-    # What was damaged in the cache is made again from the array that was kept.
+    # A damaged file in the cache is imported again from the cached array.
     found.path.write_bytes(found.path.read_bytes()[:-100])
     assert fetching.fetch("cifar10") == found
 
 
-def test_offline_uses_the_cache_and_says_what_is_not_there(
+def test_offline_uses_the_cache_and_reports_missing_files(
     upstream: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as told:
@@ -199,7 +199,7 @@ def test_sources_are_tried_in_turn(registry: Registry, hub: Hub, server: Server)
     found = fetching.fetch("made")
     assert found.path.read_bytes() == data
     assert found.origin == f"hf://datasets/some/ranks@{commit}/made.ranks.h5"
-    # A payload that is intact but another one is not passed off under the name.
+    # A valid file with other content is not returned under the name.
     registry.add("other", "1" * 64, there)
     with pytest.raises(FetchError, match="does not give the ranks other") as caught:
         fetching.fetch("other")
@@ -242,7 +242,7 @@ def test_a_changed_bundled_file_is_refused(registry: Registry) -> None:
         ({"kind": "bundled", "file": "a", "colour": "red"}, "colour"),
     ],
 )
-def test_a_registry_that_does_not_hold(
+def test_an_invalid_registry_is_refused(
     registry: Registry, source: dict[str, Any], message: str
 ) -> None:
     registry.add("made", "0" * 64, {"size": 1, "sha256": "0" * 64, **source})
@@ -281,7 +281,9 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     return call
 
 
-def test_fetch_alone_lists_what_there_is(registry: Registry, upstream: Path, run: Run) -> None:
+def test_fetch_without_a_name_lists_the_registry(
+    registry: Registry, upstream: Path, run: Run
+) -> None:
     registry.bundled("cifar10-proxy", agreement=0.875)
     code, out, _ = run("fetch", "--json")
     assert code == 0
@@ -313,8 +315,8 @@ def test_fetch_copies_and_never_overwrites(registry: Registry, run: Run) -> None
         assert "Traceback" not in err
 
 
-def test_prune_fetches_what_it_is_given_a_name_of(upstream: Path, server: Server, run: Run) -> None:
-    for arguments in (["cifar10"], []):  # without a file here, that is what it takes
+def test_prune_fetches_published_ranks_by_name(upstream: Path, server: Server, run: Run) -> None:
+    for arguments in (["cifar10"], []):  # the default if there is no file here
         code, _, err = run("prune", *arguments, "--keep", "1000", "--force")
         assert code == 0, err
         assert f"{server.url}/prob_rank.npy" in err
@@ -332,7 +334,7 @@ def test_a_file_comes_before_a_name(registry: Registry, upstream: Path, run: Run
     assert indexfile.read(Path("idx.npy")).dataset.examples == 60
 
 
-def test_what_stands_in_is_said_and_recorded(
+def test_a_stand_in_is_reported_and_recorded(
     registry: Registry, upstream: Path, server: Server, run: Run
 ) -> None:
     upstream.unlink()
@@ -351,11 +353,11 @@ def test_what_stands_in_is_said_and_recorded(
     assert said.startswith("the published ranks cifar10 are not available (")
     assert said.endswith("cifar10-proxy stand in for them: the ranks cifar10-proxy")
     assert statement["source"]["content_sha256"] == load()["cifar10-proxy"].content_sha256
-    # Asked for by name alone, nothing else is given out under it.
+    # A fetch by name never returns the stand-in.
     assert run("fetch", "cifar10")[0] == 1
 
 
-def test_nothing_stands_in_for_what_can_be_had(
+def test_available_ranks_need_no_stand_in(
     registry: Registry,
     upstream: Path,
     server: Server,
@@ -381,7 +383,7 @@ def test_nothing_stands_in_for_what_can_be_had(
     assert server.requests == ["/prob_rank.npy"]
 
 
-def test_what_ships_is_listed_and_needs_no_network(
+def test_bundled_ranks_are_listed_and_need_no_network(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

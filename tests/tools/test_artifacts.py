@@ -1,4 +1,4 @@
-"""Artifacts: made in one step, and noticed when anything in them is not what it is said to be."""
+"""Artifacts: made in one step; the check finds every inconsistency."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """A registry of the authors' ranks alone."""
+    """A registry with only the authors' ranks."""
     place = tmp_path / "artifacts"
     place.mkdir()
     text = (ROOT / "artifacts" / "registry.toml").read_text().partition("[ranks.digits]")[0]
@@ -85,7 +85,7 @@ def once(tmp_path_factory: pytest.TempPathFactory, other: PublishedRanks) -> Pat
 
 @pytest.fixture
 def artifact(once: Path, tmp_path: Path) -> Path:
-    """A copy of it to damage."""
+    """A copy of the artifact to damage."""
     shutil.copytree(once, tmp_path / "copy")
     return tmp_path / "copy" / SPEC.name
 
@@ -95,7 +95,9 @@ def wrong(artifact: Path, other: PublishedRanks | None) -> list[str]:
     return [each.name for each in checks if not each.ok]
 
 
-def test_what_is_made_holds(artifact: Path, file: Path, other: PublishedRanks) -> None:
+def test_a_new_artifact_passes_all_checks(
+    artifact: Path, file: Path, other: PublishedRanks
+) -> None:
     assert wrong(artifact, other) == []
     there = {path.relative_to(artifact).as_posix() for path in artifact.rglob("*")}
     assert there - {"pictures"} == {
@@ -114,13 +116,13 @@ def test_what_is_made_holds(artifact: Path, file: Path, other: PublishedRanks) -
     }
     done = subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=artifact)
     assert done.returncode == 0
-    # Packed, it is the same to the last attribute.
+    # Packing changes no attribute.
     packed = artifact / "made-proxy.ranks.h5"
     with h5py.File(packed) as ours, h5py.File(file) as theirs:
         assert dict(ours.attrs) == dict(theirs.attrs)
         assert set(ours) == set(theirs)
         assert all(np.array_equal(ours[column], theirs[column]) for column in ours)
-    # The lists are what somebody with the ranks alone would choose.
+    # The lists equal a selection computed from the ranks alone.
     ranks = rankfile.read(file)
     order = np.argsort(ranks.columns["position"])
     assert np.load(artifact / "idx-480.npy").tolist() == sorted(order[:480].tolist())
@@ -138,7 +140,7 @@ def test_packed_is_smaller_and_the_same(tmp_path: Path) -> None:
     assert rankfile.read(tmp_path / "packed.ranks.h5").content_sha256 == plain
 
 
-def test_the_figures_are_those_of_an_independent_computation(
+def test_the_figures_equal_an_independent_computation(
     artifact: Path, other: PublishedRanks
 ) -> None:
     ours, theirs = made().columns, other.ranks.columns
@@ -212,7 +214,7 @@ def another_name(artifact: Path) -> None:
 
 
 def other_ranks(artifact: Path) -> None:
-    """A whole rank file of other ranks, under right hashes: what rests on it is wrong now."""
+    """A valid rank file of other ranks under valid hashes: registry and card are wrong."""
     path = artifact / "made-proxy.ranks.h5"
     rankfile.write(path, made(seed=9), force=True)
     entry = load(artifact.parent)["made-proxy"]
@@ -252,7 +254,7 @@ def no_ranks(artifact: Path) -> None:
 
 
 def sums_again(artifact: Path) -> None:
-    """The list of hashes as it is after a change that nobody shall notice by it."""
+    """Write the list of hashes again, so that it does not reveal a change."""
     files = [p.relative_to(artifact).as_posix() for p in artifact.rglob("*") if p.is_file()]
     write_sums(artifact, [name for name in files if name != "SHA256SUMS"])
 
@@ -276,7 +278,7 @@ def sums_again(artifact: Path) -> None:
         (no_ranks, {"registry", "SHA256SUMS", "rank file"}),
     ],
 )
-def test_what_is_not_as_said_is_found(
+def test_every_inconsistency_is_found(
     artifact: Path,
     other: PublishedRanks,
     damage: Callable[[Path], None],
@@ -289,16 +291,18 @@ def test_what_is_not_as_said_is_found(
         assert got == found
 
 
-def test_without_the_published_ranks_that_is_said(artifact: Path) -> None:
+def test_a_check_without_published_ranks_says_so(artifact: Path) -> None:
     (checks,) = check_artifacts(artifact.parent, None).values()
     assert all(each.ok for each in checks)
     assert any("not recomputed" in each.detail for each in checks)
-    # What can be known without them still is.
+    # The other checks still run.
     one_byte(artifact)
     assert "registry" in wrong(artifact, None)
 
 
-def test_smaller_by_columns_left_out(file: Path, directory: Path, other: PublishedRanks) -> None:
+def test_left_out_columns_make_the_artifact_smaller(
+    file: Path, directory: Path, other: PublishedRanks
+) -> None:
     smaller = dataclasses.replace(SPEC, leave_out=("margin", "first_learned"))
     make_artifact(file, smaller, directory, published=other)
     assert wrong(directory / "made-proxy", other) == []
@@ -313,7 +317,9 @@ def test_smaller_by_columns_left_out(file: Path, directory: Path, other: Publish
             )
 
 
-def test_what_is_not_planned_is_not_made(artifact: Path, file: Path, other: PublishedRanks) -> None:
+def test_ranks_that_differ_from_the_specification_are_refused(
+    artifact: Path, file: Path, other: PublishedRanks
+) -> None:
     directory = artifact.parent
     before = sha256_file(artifact / "SHA256SUMS"), (directory / "registry.toml").read_text()
 
@@ -345,7 +351,7 @@ def test_what_is_not_planned_is_not_made(artifact: Path, file: Path, other: Publ
     refused(FileError, "is not what made-proxy specifies")
 
 
-def test_an_entry_takes_the_place_of_its_own_alone(directory: Path) -> None:
+def test_an_entry_replaces_only_its_own_entry(directory: Path) -> None:
     path = directory / "registry.toml"
     before = path.read_text()
     cifar10 = load(directory)["cifar10"]
@@ -358,7 +364,7 @@ def test_an_entry_takes_the_place_of_its_own_alone(directory: Path) -> None:
     register(directory, dataclasses.replace(cifar10, licence="none"))
     assert load(directory) == {**entries, "cifar10": dataclasses.replace(cifar10, licence="none")}
     text = path.read_text()
-    with pytest.raises(FileError, match="does not hold"):
+    with pytest.raises(FileError, match="is not valid"):
         register(directory, dataclasses.replace(cifar10, content_sha256="no"))
     assert path.read_text() == text
 
@@ -371,7 +377,7 @@ def shipped() -> list[str]:
     ]
 
 
-def test_what_ships_holds() -> None:
+def test_bundled_artifacts_pass_all_checks() -> None:
     """As `make check-artifacts` runs it."""
     done = subprocess.run(
         [sys.executable, "-m", "tools.artifacts", "check"],
@@ -384,14 +390,14 @@ def test_what_ships_holds() -> None:
     assert "digits" in shipped()
 
 
-def test_what_ships_agrees_with_the_published_ranks_as_it_says(upstream_npy: Path) -> None:
+def test_bundled_artifacts_state_the_right_agreement(upstream_npy: Path) -> None:
     for name, checks in check_artifacts(
         artifacts_directory(), load_published("cifar10", upstream_npy)
     ).items():
         assert [each for each in checks if not each.ok] == [], name
 
 
-def test_a_copy_of_the_published_ranks_is_known_by_its_hash(
+def test_a_copy_of_the_published_ranks_is_recognised_by_its_hash(
     upstream_npy: Path, tmp_path: Path
 ) -> None:
     found = load_published("cifar10", upstream_npy)
@@ -406,7 +412,7 @@ def test_a_copy_of_the_published_ranks_is_known_by_its_hash(
             load_published("cifar10", path)
 
 
-def test_every_plan_is_for_data_and_a_recipe_that_there_are() -> None:
+def test_every_specification_names_existing_data_and_recipes() -> None:
     from datacurate.data.known import KNOWN
     from datacurate.recipes import PROFILE_RECIPES
 
@@ -416,7 +422,7 @@ def test_every_plan_is_for_data_and_a_recipe_that_there_are() -> None:
         assert spec.compared_with in ("", *load())
 
 
-def test_the_history_is_of_the_runs() -> None:
+def test_the_history_belongs_to_the_runs() -> None:
     for name in shipped():
         entry: Entry = load(artifacts_directory())[name]
         path = artifacts_directory() / entry.sources[0].file
