@@ -95,7 +95,7 @@ def test_out_and_in_again_is_exact(scored: Path, run: Run) -> None:
         (["prune", "a.ranks.h5", "--keep", "9", "--by", "aum"], 2, "score"),
         (["align", "loss.npy", "--data", "mine.npz", "--out", "x"], 1, "is not a rank file"),
         (["align", "a.ranks.h5", "--data", "mine.npz", "--out", "a.ranks.h5"], 1, "exists"),
-        (["apply", "loss.npy", "--data", "mine.npz", "--out", "x"], 1, "no list of rows"),
+        (["apply", "loss.npy", "--data", "mine.npz", "--out", "x"], 1, "not a list of rows"),
     ],
 )
 def test_bad_input_is_one_message_and_changes_nothing(

@@ -61,7 +61,10 @@ def test_several_at_a_time(profiled: Path, run: Run, monkeypatch: pytest.MonkeyP
     assert code == 0, err
     assert "kept against all: " in out
     assert "1 thread, 2 at a time" in err
-    assert "2 at a time with 1 threads each share 1 cores: fewer at a time may be faster" in err
+    assert (
+        "2 trainings at a time with 1 threads each share 1 cores: fewer at a time may be faster"
+        in err
+    )
     for member in ("all, seed 0 (1/2)", "kept, seed 0 (2/2)"):
         assert f"{member} epoch 1/1: " in err
         assert f"{member}: best: pgd, " in err

@@ -165,7 +165,7 @@ def part_profiled(here: Path) -> None:
         (several, ["--keep", "30"], 2, "made.ranks.h5, other.ranks.h5"),
         (with_nan, ["--keep", "30"], 1, "a score is not a number"),
         (truncated, ["--keep", "30"], 1, "damaged or incomplete"),
-        (foreign, ["--keep", "30"], 1, "not one of ranks"),
+        (foreign, ["--keep", "30"], 1, "not a rank file"),
         (linked, ["--keep", "30"], 1, "soft or external link"),
         (with_output, ["--keep", "30"], 1, "pass --force"),
         (with_sidecar, ["--keep", "30"], 1, "idx.npy.json exists already"),

@@ -115,7 +115,7 @@ def test_an_index_file(ranks: RankFile, run: Run, here: Path) -> None:
         ("absent.ranks.h5", None, "there is no file"),
         ("a.ranks.h5", b"", "an empty file"),
         ("a.ranks.h5", b"text", "is not a rank file"),
-        ("a.npy", b"text", "damaged or no file of datacurate"),
+        ("a.npy", b"text", "damaged or not a file of datacurate"),
     ],
 )
 def test_bad_input(here: Path, run: Run, name: str, content: bytes | None, message: str) -> None:

@@ -212,7 +212,7 @@ def test_hdf5_of_somebody_else(tmp_path: Path) -> None:
     path = tmp_path / "foreign.h5"
     with h5py.File(path, "w") as file:
         file["data"] = np.zeros(3)
-    with pytest.raises(FileError, match="not one of ranks"):
+    with pytest.raises(FileError, match="not a rank file"):
         rankfile.read(path)
 
 

@@ -157,9 +157,9 @@ def test_a_changed_statement_is_noticed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.array([0.0, 1.0]), "no list of rows"),
-        (np.array([0, 1], dtype=np.int32), "no list of rows"),
-        (np.array([[0, 1]]), "no list of rows"),
+        (np.array([0.0, 1.0]), "not a list of rows"),
+        (np.array([0, 1], dtype=np.int32), "not a list of rows"),
+        (np.array([[0, 1]]), "not a list of rows"),
         (np.array([], dtype=np.int64), "keeps nothing"),
         (np.array([3, 2, 1]), "not ascending"),
         (np.array([1, 1, 2]), "not ascending"),

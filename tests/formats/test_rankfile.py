@@ -316,9 +316,9 @@ def test_a_later_minor_version_is_read_with_what_it_adds(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": "something else"}, "not one of ranks"),
+        ({"format": "something else"}, "not a rank file"),
         ({"format_version": "one"}, "no valid format version"),
-        ({"runs": "{}"}, "JSON of another type"),
+        ({"runs": "{}"}, "JSON value has the wrong type"),
         ({"runs": "["}, "not JSON"),
         ({"runs": "[" * 50_000}, "not JSON"),
         ({"runs": '[{"epochs": true}, {"epochs": 12}]'}, "does not state its epochs"),

@@ -231,7 +231,7 @@ def test_a_record_gives_its_verdicts_again(
         (("recipe", "seeds"), 7, "the recipe's hash does not match"),
         (("members", 1, "best", "examples", "pgd10"), "!", "is damaged"),
         (("format_version",), "2.0", "later version"),
-        (("format",), "mine", "no record of a verification"),
+        (("format",), "mine", "not the record of a verification"),
     ):
         other = json.loads(out.read_text())
         place = other
