@@ -164,12 +164,16 @@ def write_bundle(
 
     Parameters
     ----------
-    path, repository, licence, tell
+    path, repository
         As for `build_bundle`.
     folder : Path
         The folder to create; its parent exists.
+    licence
+        As for `build_bundle`.
     force : bool
         Whether to replace an earlier bundle.
+    tell
+        As for `build_bundle`.
 
     Raises
     ------

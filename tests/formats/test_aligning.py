@@ -131,9 +131,9 @@ def test_copies_of_different_labels_keep_their_own() -> None:
 
 
 def test_what_cannot_be_aligned() -> None:
-    with pytest.raises(FileError, match="holds no hashes"):
+    with pytest.raises(FileError, match="has no hashes"):
         aligned(made_rank_file(images=False), made_identity())
-    with pytest.raises(DataMismatchError, match="not one image"):
+    with pytest.raises(DataMismatchError, match="no image of this data"):
         aligned(made_rank_file(), made_identity(seed=5))
 
 

@@ -68,7 +68,7 @@ def test_the_rank_itself_is_the_default() -> None:
 def test_a_column_nobody_knows_needs_a_direction() -> None:
     beauty = np.random.default_rng(0).random(60)
     ranks = with_columns(beauty=beauty)
-    with pytest.raises(UsageError, match="nothing says which end of beauty"):
+    with pytest.raises(UsageError, match="it is not known which end of beauty"):
         prune(ranks, 10, by="beauty")
     kept = prune(ranks, 10, by="beauty", direction="low").kept
     assert set(kept.tolist()) == set(np.argsort(-beauty)[:10].tolist())
