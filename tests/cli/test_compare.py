@@ -65,7 +65,7 @@ def test_what_cannot_be_compared(files: Path, run: Run) -> None:
         (("a.ranks.h5", "short.ranks.h5"), 1, "were not made for this data"),
         (("a.ranks.h5", "none.ranks.h5"), 1, "there is no file"),
         (("a.ranks.h5", "b.ranks.h5", "--by", "margn"), 2, "did you mean 'margin'"),
-        (("a.ranks.h5", "--by", "margin"), 2, "compared by what its recipe ranks by"),
+        (("a.ranks.h5", "--by", "margin"), 2, "compared by the columns of its recipe"),
         (("a.ranks.h5", "b.ranks.h5", "--keep", "61"), 2, "out of range"),
     ):
         found, out, err = run("compare", *arguments)
