@@ -13,7 +13,8 @@ from datacurate.fingerprints import sha256_file
 from datacurate.formats.ordering import Direction
 from datacurate.formats.rankfile import RankFile
 from datacurate.identity import Identity
-from datacurate.importers.table import ImportOptions, importer_named
+from datacurate.importers.options import ImportOptions
+from datacurate.importers.table import importer_named
 from datacurate.remote import registry
 
 

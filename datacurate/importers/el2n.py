@@ -13,7 +13,7 @@ from datacurate.formats.rankfile import RankFile
 from datacurate.identity import Identity
 from datacurate.importers import tables
 from datacurate.importers.imported import ranked_by
-from datacurate.importers.table import ImportOptions
+from datacurate.importers.options import ImportOptions
 
 
 def read_el2n(

@@ -17,7 +17,7 @@ from datacurate.formats.rankfile import RankFile
 from datacurate.identity import Identity
 from datacurate.importers import tables
 from datacurate.importers.imported import ranked_by
-from datacurate.importers.table import ImportOptions
+from datacurate.importers.options import ImportOptions
 from datacurate.importers.tables import F64, refused
 from datacurate.ranks.scores import NEVER
 

@@ -15,27 +15,11 @@ from datacurate.errors import UnknownNameError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from datacurate.formats.ordering import Direction
     from datacurate.formats.rankfile import RankFile
     from datacurate.identity import Identity
+    from datacurate.importers.options import ImportOptions
 
-    Reader = Callable[[Path, Identity, Mapping[str, Any], "ImportOptions"], RankFile]
-
-
-@dataclass(frozen=True)
-class ImportOptions:
-    """What the user states about a file, for the formats that need it.
-
-    Attributes
-    ----------
-    direction : str, optional
-        Which end of the scores is problematic, ``"high"`` or ``"low"``.
-    never : float, optional
-        The count that means "never learned".
-    """
-
-    direction: Direction | None = None
-    never: float | None = None
+    Reader = Callable[[Path, Identity, Mapping[str, Any], ImportOptions], RankFile]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from datacurate.fingerprints import sha256_file
 from datacurate.formats.provenance import Provenance
 from datacurate.formats.rankfile import RankFile
 from datacurate.identity import Identity
-from datacurate.importers.table import ImportOptions
+from datacurate.importers.options import ImportOptions
 from datacurate.importers.tables import first, read_array, refused
 from datacurate.ranks import ranking
 
