@@ -137,7 +137,7 @@ def test_labels_are_attached_only_where_they_fit() -> None:
     other = dataclasses.replace(data, labels=labels, label_fingerprint=label_fingerprint(labels))
     assert relate(unlabelled(), other).relation is Relation.FOREIGN
     assert relate(unlabelled(N - 1), data).relation is Relation.FOREIGN
-    with pytest.raises(DataMismatchError, match="not those the ranks"):
+    with pytest.raises(DataMismatchError, match="other labels than those of this data"):
         with_labels_of(unlabelled(), other)
 
 
