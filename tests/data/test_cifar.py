@@ -89,6 +89,21 @@ def test_cifar10_reads_as_torchvision_does(tmp_path: Path) -> None:
     assert np.array_equal(data.trainable, np.arange(5 * ROWS))
 
 
+class Unchecked100(datasets.CIFAR100):  # type: ignore[misc]
+    """The same for CIFAR-100."""
+
+    _check_integrity = Unchecked._check_integrity
+    _load_meta = Unchecked._load_meta
+
+
+def test_cifar100_reads_as_torchvision_does(tmp_path: Path) -> None:
+    data = load("cifar100", write_cifar100(tmp_path))
+    for split, train in ((data.train, True), (data.test, False)):
+        other = Unchecked100(tmp_path, train=train)
+        assert np.array_equal(split.images, other.data)
+        assert split.labels.tolist() == other.targets
+
+
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 def test_batches_written_by_python_3(tmp_path: Path, protocol: int) -> None:
     old = load_train("cifar10", write_cifar10(tmp_path / "old"))
